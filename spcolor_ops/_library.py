@@ -1,0 +1,111 @@
+"""The operator namespace: the compiled libraries it loads and the backend that answers a call."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from pathlib import Path
+
+import torch
+
+NAMESPACE = "spcolor_ops"
+
+BACKENDS = ("reference", "cpu")
+
+# The compiled backend of each device type; a device without one is served by "reference".
+_COMPILED_BACKEND = {"cpu": "cpu"}
+
+_REMEDY = (
+    "install a C++ compiler (g++ 9 or later, or clang) and reinstall spcolor without "
+    "SPCOLOR_NO_EXTENSION, or pass backend='reference'"
+)
+
+
+def _load_library(backend: str) -> str | None:
+    """Load the compiled library of one backend; return None, or the reason why it cannot be used."""
+    path = Path(__file__).parent / f"_C_{backend}.abi3.so"
+    if not path.exists():
+        return f"its compiled library is not installed; {_REMEDY}"
+    try:
+        torch.ops.load_library(path)
+    except OSError as error:
+        return f"its compiled library does not load ({error}); {_REMEDY}"
+    return None
+
+
+# backend -> why it cannot be used, for the compiled backends that cannot be.
+unavailable = {
+    backend: reason
+    for backend in _COMPILED_BACKEND.values()
+    if (reason := _load_library(backend)) is not None
+}
+
+
+@functools.cache
+def _warn_once(device_type: str, reason: str) -> None:
+    warnings.warn(
+        f"spcolor_ops: plain PyTorch (backend='reference') serves {device_type} tensors: {reason}",
+        stacklevel=5,
+    )
+
+
+def _warn_reference(device_type: str, reason: str) -> None:
+    if not torch.compiler.is_compiling():
+        _warn_once(device_type, reason)
+
+
+def resolve_backend(backend: str | None, device: torch.device) -> str:
+    """Return the backend that serves `device`: the one asked for, or the fastest that there is.
+
+    An explicit request is met or refused. Only `None` may choose "reference", and says so once.
+    """
+    compiled = _COMPILED_BACKEND.get(device.type)
+    if backend is None:
+        if compiled is None:
+            _warn_reference(device.type, "no compiled backend for this device")
+            return "reference"
+        if compiled in unavailable:
+            _warn_reference(device.type, f"backend '{compiled}': {unavailable[compiled]}")
+            return "reference"
+        return compiled
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: expected None or one of {BACKENDS}, got {backend!r}")
+    if backend == "reference":
+        return backend
+    if backend != compiled:
+        raise ValueError(f"backend: {backend!r} does not serve tensors on {device}")
+    if backend in unavailable:
+        raise RuntimeError(f"backend: {backend!r} is not available: {unavailable[backend]}")
+    return backend
+
+
+def operator(stem: str, backend: str):
+    """Return the callable `torch.ops.spcolor_ops.<stem>_<backend>`."""
+    return getattr(getattr(torch.ops, NAMESPACE), f"{stem}_{backend}")
+
+
+def define(stem: str, schema: str, *, fake, reference, autograd=None) -> None:
+    """Define one operator for every backend, with one schema, one fake and one autograd formula.
+
+    `autograd(backend)` returns the arguments of `torch.library.register_autograd`.
+    """
+    for backend in BACKENDS:
+        name = f"{NAMESPACE}::{stem}_{backend}"
+        torch.library.define(name, schema)
+        torch.library.register_fake(name, fake)
+        if autograd is not None:
+            backward, setup_context = autograd(backend)
+            torch.library.register_autograd(name, backward, setup_context=setup_context)
+    torch.library.impl(f"{NAMESPACE}::{stem}_reference", "CompositeExplicitAutograd", reference)
+
+
+def refuse_second_derivative(backend: str):
+    """Autograd formula of a backward operator: there is none, and it says so."""
+
+    def backward(ctx, *grads):
+        raise NotImplementedError(
+            "spcolor_ops: second derivatives are not implemented; "
+            "call backward() without create_graph=True"
+        )
+
+    return backward, None

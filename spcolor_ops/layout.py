@@ -1,0 +1,96 @@
+"""`segment_layout`: the order that puts positions of one class side by side (paper eq. 5)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _checks, _library
+from .reference import layout as reference
+
+
+class SegmentLayout(NamedTuple):
+    """Positions of each image in class order; every operator takes one in place of labels.
+
+    Attributes:
+        order: [B, N] int32. `order[b, offsets[b, c] : offsets[b, c + 1]]` are the positions of
+            class c in image b, rising. Positions of no class stand after `offsets[b, K]`.
+        inverse: [B, N] int32. `order[b, inverse[b, i]] == i`.
+        offsets: [B, K + 1] int32. First rank of each class; `offsets[b, 0] == 0`.
+    """
+
+    order: Tensor
+    inverse: Tensor
+    offsets: Tensor
+
+    @property
+    def num_segments(self) -> int:
+        """Number of classes K."""
+        return self.offsets.shape[1] - 1
+
+
+def segment_layout(
+    labels: Tensor, num_segments: int, *, backend: str | None = None
+) -> SegmentLayout:
+    """Sort the positions of each image by class, keeping their order inside a class.
+
+    F_c = {F(i) | C(i) = c} for every class c (paper eq. 5), as one stable counting sort.
+
+    Args:
+        labels: [B, N], any integer type. Values outside 0..num_segments-1 mean "no class".
+        num_segments: number of classes K, at least 1.
+        backend: "reference", "cpu", or None for the fastest on the labels' device.
+
+    Returns:
+        A `SegmentLayout`. An empty class c has `offsets[b, c] == offsets[b, c + 1]`.
+
+    Raises:
+        TypeError: labels are not an integer tensor; num_segments is not an int.
+        ValueError: wrong number of dimensions; num_segments below 1; unknown backend.
+
+    Example:
+        >>> segment_layout(torch.tensor([[1, 0, 1, -1]]), 2).order
+        tensor([[1, 0, 2, 3]], dtype=torch.int32)
+    """
+    _checks.check_tensor("labels", labels, "B N")
+    return layout_of("labels", labels, num_segments, backend)
+
+
+def layout_of(
+    name: str, labels: Tensor | SegmentLayout, num_segments: int, backend: str | None
+) -> SegmentLayout:
+    """Return the layout of labels, or check the one that was given."""
+    _checks.check_num_segments(num_segments)
+    if isinstance(labels, SegmentLayout):
+        if labels.num_segments != num_segments:
+            raise ValueError(
+                f"{name}: expected a layout of num_segments={num_segments} classes, "
+                f"got one of {labels.num_segments}"
+            )
+        return labels
+    _checks.check_tensor(name, labels, "B N")
+    _checks.check_integer(name, labels)
+    if labels.dtype != torch.int32:
+        labels = labels.to(torch.int64)
+    backend = _library.resolve_backend(backend, labels.device)
+    return SegmentLayout(*_library.operator("layout", backend)(labels, num_segments))
+
+
+def _fake(labels, num_segments):
+    batch, length = labels.shape
+    torch._check(num_segments >= 1)
+    return (
+        labels.new_empty((batch, length), dtype=torch.int32),
+        labels.new_empty((batch, length), dtype=torch.int32),
+        labels.new_empty((batch, num_segments + 1), dtype=torch.int32),
+    )
+
+
+_library.define(
+    "layout",
+    "(Tensor labels, SymInt num_segments) -> (Tensor order, Tensor inverse, Tensor offsets)",
+    fake=_fake,
+    reference=reference.layout,
+)
