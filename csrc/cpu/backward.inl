@@ -1,0 +1,146 @@
+// From the gradient of scores to those of unit vectors and values, element by element.
+// Included inside namespace spcolor::<level>, after tile.inl.
+//
+// At a temperature of 0.01 few softmax weights matter, but nearly every tile holds one that does.
+// So a tile recomputes its scores, keeps the elements above the cutoff in lists, and each list adds
+// weighted rows to one gradient row that stays in registers meanwhile.
+
+// Elements of one row (or column) of a rectangle: other-side index and score gradient.
+template <class T, int capacity>
+struct ElementList {
+  int32_t count;
+  int16_t index[capacity];
+  T weight[capacity];
+
+  SPCOLOR_INLINE void push(int64_t other, T gradient) {
+    index[count] = int16_t(other);
+    weight[count++] = gradient;
+  }
+};
+
+// A row may list its maximum twice, as a softmax element and as the maximum.
+template <class T>
+struct BackwardScratch {
+  ElementList<T, backward_keys + 1> row[query_width];
+  ElementList<T, 2 * backward_rows> column[backward_keys];
+};
+
+// out [U vectors] += sum over the list of weight * rows[index].
+template <int U, class T, class List>
+SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T* out) {
+  constexpr int W = Simd<T>::lanes;
+  Vector<T> sum[U];
+#pragma GCC unroll 16
+  for (int u = 0; u < U; ++u) sum[u] = load(out + u * W);
+  for (int32_t e = 0; e < list.count; ++e) {
+    const Vector<T> weight = splat<T>(list.weight[e]);
+    const T* row = rows + list.index[e] * stride;
+#pragma GCC unroll 16
+    for (int u = 0; u < U; ++u) sum[u] += weight * load(row + u * W);
+  }
+#pragma GCC unroll 16
+  for (int u = 0; u < U; ++u) store<T>(out + u * W, sum[u]);
+}
+
+template <class T, class List>
+SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T* out) {
+  constexpr int W = Simd<T>::lanes, most = SPCOLOR_VECTOR_BYTES == 64 ? 16 : 8;
+  if (list.count == 0) return;
+  int64_t c = 0;
+  for (; c + most * W <= stride; c += most * W) add_rows<most>(list, rows + c, stride, out + c);
+  for (; c + 4 * W <= stride; c += 4 * W) add_rows<4>(list, rows + c, stride, out + c);
+  for (; c < stride; c += W) add_rows<1>(list, rows + c, stride, out + c);
+}
+
+template <class T>
+SPCOLOR_INLINE void push(BackwardScratch<T>& scratch, int r, int64_t row, int64_t key, T gradient) {
+  scratch.row[r].push(key, gradient);
+  scratch.column[key].push(row, gradient);
+}
+
+// Lists the softmax elements of a tile's row that are above the cutoff.
+template <class T>
+SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const Tile<T>& tile, int r, int64_t i,
+                                 int64_t row_in_block, int64_t j, int64_t key_in_block,
+                                 BackwardScratch<T>& scratch) {
+  constexpr int W = Simd<T>::lanes, width = key_width<T>;
+  const Vector<T> threshold = splat<T>(task.threshold[i]);
+  const T* grad_warped = task.grad_warped + i * task.values;
+  T score_gradient = 0;
+  for (int half = 0; half < 2; ++half) {
+    const Vector<T> s = half ? tile.high(r) : tile.low(r);
+    uint32_t kept = mask_greater(s, threshold);
+    if (!kept) continue;
+    Vector<T> p = exp2<T>((s - task.maximum[i]) * task.log2_scale - task.log2_mass[i]);
+    p = s > threshold ? p : Vector<T>{};
+    Vector<T> projected = splat<T>(task.offset[i]);
+    for (int64_t d = 0; d < task.values; ++d) {
+      const int64_t at = j * task.values + d * width + half * W;
+      projected += grad_warped[d] * load(task.value + at);
+      if (task.grad_value)
+        store<T>(task.grad_value + at, load(task.grad_value + at) + p * grad_warped[d]);
+    }
+    alignas(64) T gradient[W];
+    store<T>(gradient, p * projected * task.inverse_temperature);
+    for (; kept; kept &= kept - 1) {
+      const int l = __builtin_ctz(kept);
+      push(scratch, r, row_in_block, key_in_block + half * W + l, gradient[l]);
+      score_gradient += gradient[l] * tile.scores[r * width + half * W + l];
+    }
+  }
+  task.score_gradient[i] += score_gradient;
+}
+
+// Works through rows first_row.. and keys first_key.. of the task, at most
+// [backward_rows, backward_keys]; first_key is a multiple of the key width.
+template <class T>
+void backward_block(const BackwardTask<T>& task, int64_t first_row, int64_t first_key,
+                    BackwardScratch<T>& scratch) {
+  constexpr int width = key_width<T>;
+  const int64_t row_end =
+      task.rows - first_row < backward_rows ? task.rows : first_row + backward_rows;
+  const int64_t keys = task.m - first_key < backward_keys ? task.m - first_key : backward_keys;
+  for (int64_t j = 0; j < keys; ++j) scratch.column[j].count = 0;
+
+  Tile<T> tile;
+  for (int64_t panel = first_row; panel < row_end; panel += query_width) {
+    const int rows = int(row_end - panel < query_width ? row_end - panel : query_width);
+    for (int r = 0; r < rows; ++r) scratch.row[r].count = 0;
+
+    if (task.value)
+      for (int64_t j = 0; j < keys; j += width) {
+        multiply(task.query + panel * task.channels, task.key + (first_key + j) * task.channels,
+                 task.channels, keys - j, tile);
+        for (int r = 0; r < rows; ++r)
+          push_softmax(task, tile, r, panel + r, panel + r - first_row, first_key + j, j, scratch);
+      }
+
+    for (int r = 0; r < rows; ++r) {
+      const int64_t i = panel + r, in_block = i - first_row;
+      if (task.grad_scores) {
+        const T* grad = task.grad_scores + i * task.grad_scores_stride + first_key;
+        for (int64_t j = 0; j < keys; ++j)
+          if (grad[j] != 0) push(scratch, r, in_block, j, grad[j]);
+      }
+      if (task.grad_similarity) {
+        const int64_t j = task.rank[i] - task.first_key - first_key;
+        if (0 <= j && j < keys) push(scratch, r, in_block, j, task.grad_similarity[i]);
+      }
+      add_rows(scratch.row[r], task.key_rows + first_key * task.row_stride, task.row_stride,
+               task.grad_query_rows + i * task.row_stride);
+    }
+  }
+  for (int64_t j = 0; j < keys; ++j)
+    add_rows(scratch.column[j], task.query_rows + first_row * task.row_stride, task.row_stride,
+             task.grad_key_rows + (first_key + j) * task.row_stride);
+}
+
+template <class T>
+void backward(const BackwardTask<T>& task) {
+  static_assert(sizeof(BackwardScratch<T>) <= backward_scratch_bytes);
+  static_assert(backward_rows % query_width == 0 && backward_keys % key_width<T> == 0);
+  BackwardScratch<T>& scratch = *static_cast<BackwardScratch<T>*>(task.scratch);
+  for (int64_t first_key = 0; first_key < task.m; first_key += backward_keys)
+    for (int64_t first_row = 0; first_row < task.rows; first_row += backward_rows)
+      backward_block(task, first_row, first_key, scratch);
+}

@@ -1,0 +1,422 @@
+// correspondence_cpu and its backward: checks, packing, tasks, and results back to their positions.
+#include <cmath>
+#include <tuple>
+
+#include <torch/csrc/stable/library.h>
+
+#include "rectangles.h"
+
+namespace spcolor {
+namespace {
+
+using Optional = std::optional<Tensor>;
+
+constexpr double log2_e = 1.4426950408889634;
+
+// The arguments that forward and backward have in common, checked.
+struct Inputs {
+  Source query, key;
+  std::optional<Source> value;
+  Tensor query_offsets, key_offsets;  // [B, K + 1]
+  double temperature;                 // NaN unless above 0
+  bool center, normalize;
+  int64_t B, N, M, D, K;
+
+  Inputs(const Tensor& q, const Tensor& k, const Optional& v, const Optional& query_order,
+         const Tensor& q_offsets, const Optional& key_order, const Tensor& k_offsets,
+         const Tensor& tau, bool center, bool normalize, const std::string& precision)
+      : query{"query", q, std::nullopt},
+        key{"key", k, std::nullopt},
+        query_offsets(q_offsets),
+        key_offsets(k_offsets),
+        center(center),
+        normalize(normalize) {
+    SPCOLOR_CHECK(q.dim() == 3, "query: expected shape [B, N, C], got ", shape_of(q));
+    SPCOLOR_CHECK(k.dim() == 3, "key: expected shape [B, M, C], got ", shape_of(k));
+    SPCOLOR_CHECK(q_offsets.dim() == 2 && q_offsets.size(1) >= 2,
+                  "query_offsets: expected shape [B, K + 1], got ", shape_of(q_offsets));
+    SPCOLOR_CHECK(precision == "ieee", "precision: the CPU computes in 'ieee' only, got '",
+                  precision, "'");
+    B = q.size(0), N = q.size(1), M = k.size(1), K = q_offsets.size(1) - 1;
+    SPCOLOR_CHECK(std::max(N, M) < (int64_t(1) << 31) - 4096, "query, key: too many positions");
+    check_shape("key", k, {B, M, q.size(2)});
+    check_dtype("key", k, q.scalar_type());
+    query_offsets = checked_offsets("query_offsets", q_offsets, B, K);
+    key_offsets = checked_offsets("key_offsets", k_offsets, B, K);
+    query.order = checked_order("query_order", query_order, B, N);
+    key.order = checked_order("key_order", key_order, B, M);
+    if (v) {
+      SPCOLOR_CHECK(v->dim() == 3, "value: expected shape [B, M, D], got ", shape_of(*v));
+      check_shape("value", *v, {B, M, v->size(2)});
+      value = Source{"value", *v, key.order};
+    }
+    D = v ? v->size(2) : 0;
+    SPCOLOR_CHECK(tau.numel() == 1, "temperature: expected one element, got ", shape_of(tau));
+    check_dtype("temperature", tau, is_double() ? ScalarType::Double : ScalarType::Float);
+    temperature = is_double() ? *tau.const_data_ptr<double>() : *tau.const_data_ptr<float>();
+    if (!(temperature > 0)) temperature = std::nan("");
+  }
+
+  bool is_double() const { return query.tensor.scalar_type() == ScalarType::Double; }
+  ScalarType accumulation() const { return is_double() ? ScalarType::Double : ScalarType::Float; }
+};
+
+// Values of every related class in panels like the keys'.
+template <class T>
+Buffer<T> pack_values(const Inputs& in, const RelatedClasses& related, const Kernels<T>& kernels) {
+  const std::vector<Chunk> chunks = chunks_of(related, Side::key, chunk_rows);
+  const int64_t count = int64_t(chunks.size());
+  const int64_t scratch_size = kernels.key_width * (in.D + pack_padding);
+  const Buffer<T> scratch(workers_for(count) * scratch_size);
+  Buffer<T> panels(related.key_slots * in.D);
+  run_tasks(count, [&](int64_t task, int64_t worker) {
+    const Chunk& chunk = chunks[task];
+    const ClassRows group = rows_of(related.list[chunk.group], Side::key);
+    PackTask<T> pack{};
+    pack.source = in.value->positions(group.image, group.rank + chunk.begin);
+    pack.count = chunk.count;
+    pack.channels = in.D;
+    pack.width = kernels.key_width;
+    pack.panels = panels.get() + (group.slot + chunk.begin) * in.D;
+    pack.scratch = scratch.get() + worker * scratch_size;
+    kernels.pack_values(pack);
+  });
+  return panels;
+}
+
+// Outputs of a forward, filled with what an unrelated position gets.
+template <class T>
+struct Outputs {
+  Tensor warped, similarity, index, lse, log_mass;
+
+  explicit Outputs(const Inputs& in)
+      : warped(torch::stable::new_empty(in.query.tensor, {in.B, in.N, in.D}, in.accumulation())),
+        similarity(torch::stable::new_empty(in.query.tensor, {in.B, in.N}, in.accumulation())),
+        index(torch::stable::new_empty(in.query.tensor, {in.B, in.N}, ScalarType::Long)),
+        lse(torch::stable::new_empty(in.query.tensor, {in.B, in.value ? in.N : 0},
+                                     in.accumulation())),
+        log_mass(torch::stable::new_empty(in.query.tensor, {in.B, in.value ? in.N : 0},
+                                          in.accumulation())) {
+    std::fill_n(warped.template mutable_data_ptr<T>(), warped.numel(), T(0));
+    std::fill_n(similarity.template mutable_data_ptr<T>(), similarity.numel(), T(0));
+    std::fill_n(index.template mutable_data_ptr<int64_t>(), index.numel(), int64_t(-1));
+    std::fill_n(lse.template mutable_data_ptr<T>(), lse.numel(), -T(INFINITY));
+    std::fill_n(log_mass.template mutable_data_ptr<T>(), log_mass.numel(), -T(INFINITY));
+  }
+};
+
+// Result of one task's rows, in class order.
+template <class T>
+struct RowResults {
+  T *maximum, *mass, *warped;  // [rows], [rows], [rows, D]
+  int32_t* rank;               // [rows]
+};
+
+template <class T>
+void write_row(const Inputs& in, const RelatedClass& c, int64_t row, const RowResults<T>& results,
+               int64_t r, bool is_spoiled, const Outputs<T>& out) {
+  const int64_t rank = c.query_rank + row, key_rank = c.key_rank + results.rank[r];
+  const int64_t position =
+      c.image * in.N +
+      (in.query.order ? in.query.order->const_data_ptr<int32_t>()[c.image * in.N + rank] : rank);
+  T maximum = results.maximum[r];
+  const bool is_nan = is_spoiled || !std::isfinite(maximum) || std::isnan(in.temperature);
+  const T nan = T(std::nan(""));
+  out.similarity.template mutable_data_ptr<T>()[position] =
+      is_spoiled || !std::isfinite(maximum) ? nan : maximum;
+  out.index.template mutable_data_ptr<int64_t>()[position] =
+      in.key.order ? in.key.order->const_data_ptr<int32_t>()[c.image * in.M + key_rank] : key_rank;
+  if (!in.value) return;
+  const T log_mass = is_nan ? nan : std::log(results.mass[r]);
+  out.log_mass.template mutable_data_ptr<T>()[position] = log_mass;
+  out.lse.template mutable_data_ptr<T>()[position] = T(maximum / in.temperature + log_mass);
+  T* warped = out.warped.template mutable_data_ptr<T>() + position * in.D;
+  for (int64_t d = 0; d < in.D; ++d) warped[d] = is_nan ? nan : results.warped[r * in.D + d];
+}
+
+template <class T>
+Outputs<T> forward(const Inputs& in) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
+                                                 kernels.query_width, kernels.key_width);
+  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, false);
+  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, false);
+  const Buffer<T> value = in.value ? pack_values<T>(in, related, kernels) : Buffer<T>();
+  const Outputs<T> out(in);
+
+  constexpr int64_t task_rows = 48;  // a multiple of every query width
+  std::vector<Chunk> tasks = chunks_of(related, Side::query, task_rows);
+  // The longest first: what is left for the end is small.
+  std::stable_sort(tasks.begin(), tasks.end(), [&](const Chunk& a, const Chunk& b) {
+    return a.count * related.list[a.group].m > b.count * related.list[b.group].m;
+  });
+  const int64_t count = int64_t(tasks.size());
+  const int64_t state_size = task_rows * ((1 + in.D) * kernels.lanes + 4);
+  const int64_t scratch_size = round_up(state_size + task_rows * (3 + in.D), row_alignment);
+  const Buffer<T> scratch(workers_for(count) * scratch_size);
+  run_tasks(count, [&](int64_t task, int64_t worker) {
+    const Chunk& chunk = tasks[task];
+    const RelatedClass& c = related.list[chunk.group];
+    T* state = scratch.get() + worker * scratch_size;
+    T* results = state + state_size;
+    const RowResults<T> rows{results, results + task_rows, results + 3 * task_rows,
+                             reinterpret_cast<int32_t*>(results + 2 * task_rows)};
+    kernels.forward({query.panels.get() + (c.query_slot + chunk.begin) * query.C,
+                     key.panels.get() + c.key_slot * key.C,
+                     in.value ? value.get() + c.key_slot * in.D : nullptr, chunk.count, c.m, query.C,
+                     in.D, T(log2_e / in.temperature), rows.maximum, rows.rank, rows.mass,
+                     rows.warped, state});
+    const bool key_is_spoiled = key.is_spoiled(c);
+    for (int64_t r = 0; r < chunk.count; ++r)
+      write_row(in, c, chunk.begin + r, rows, r,
+                key_is_spoiled || std::isnan(query.scale[c.query_row + chunk.begin + r]), out);
+  });
+  return out;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> correspondence(
+    const Tensor& query,          // [B, N, C]
+    const Tensor& key,            // [B, M, C]
+    const Optional& value,        // [B, M, D]
+    const Optional& query_order,  // [B, N]
+    const Tensor& query_offsets,  // [B, K + 1]
+    const Optional& key_order,    // [B, M]
+    const Tensor& key_offsets,    // [B, K + 1]
+    const Tensor& temperature,    // []
+    bool center, bool normalize, const std::string& precision, bool /*deterministic: always*/) {
+  const Inputs in(query, key, value, query_order, query_offsets, key_order, key_offsets,
+                  temperature, center, normalize, precision);
+  const auto pack = [](const auto& out) {
+    return std::make_tuple(out.warped, out.similarity, out.index, out.lse, out.log_mass);
+  };
+  return in.is_double() ? pack(forward<double>(in)) : pack(forward<float>(in));
+}
+
+// What a backward knows of a forward, beside its inputs.
+struct Saved {
+  Optional grad_warped, grad_similarity, grad_lse;
+  Tensor warped, similarity, index, log_mass;
+  double weight_cutoff;
+
+  bool has_softmax() const { return grad_warped || grad_lse; }
+};
+
+Optional contiguous_as(const Optional& tensor, ScalarType dtype, const char* name,
+                       std::initializer_list<int64_t> shape) {
+  if (!tensor) return std::nullopt;
+  check_dtype(name, *tensor, dtype);
+  check_shape(name, *tensor, shape);
+  return torch::stable::contiguous(*tensor);
+}
+
+Saved checked(const Inputs& in, const Saved& given) {
+  const ScalarType dtype = in.accumulation();
+  const int64_t B = in.B, N = in.N, softmax_N = in.value ? N : 0;
+  return {contiguous_as(given.grad_warped, dtype, "grad_warped", {B, N, in.D}),
+          contiguous_as(given.grad_similarity, dtype, "grad_similarity", {B, N}),
+          contiguous_as(given.grad_lse, dtype, "grad_lse", {B, softmax_N}),
+          *contiguous_as(given.warped, dtype, "warped", {B, N, in.D}),
+          *contiguous_as(given.similarity, dtype, "similarity", {B, N}),
+          *contiguous_as(given.index, ScalarType::Long, "index", {B, N}),
+          *contiguous_as(given.log_mass, dtype, "log_mass", {B, softmax_N}),
+          given.weight_cutoff};
+}
+
+// Incoming gradients and saved results of the related query rows, in class order.
+template <class T>
+struct RowGradients {
+  Buffer<T> maximum, log2_mass, threshold, offset, grad_warped, grad_similarity, score_gradient;
+  Buffer<int32_t> rank;
+
+  RowGradients(const Inputs& in, const Saved& saved, const RelatedClasses& related)
+      : maximum(related.query_rows),
+        log2_mass(related.query_rows),
+        threshold(related.query_rows),
+        offset(related.query_rows),
+        grad_warped(related.query_rows * in.D, T(0)),
+        grad_similarity(related.query_rows),
+        score_gradient(related.query_rows, T(0)),
+        rank(related.query_rows) {
+    const std::vector<Chunk> chunks = chunks_of(related, Side::query, chunk_rows);
+    const Buffer<int32_t> key_ranks = ranks_of_keys(in);
+    run_tasks(int64_t(chunks.size()), [&](int64_t task, int64_t) {
+      const RelatedClass& c = related.list[chunks[task].group];
+      for (int64_t r = chunks[task].begin; r < chunks[task].begin + chunks[task].count; ++r)
+        read_row(in, saved, c, r, key_ranks);
+    });
+  }
+
+ private:
+  // [B, M]: rank of each key position in its image's class order.
+  static Buffer<int32_t> ranks_of_keys(const Inputs& in) {
+    Buffer<int32_t> ranks(in.B * in.M);
+    for (int64_t b = 0; b < in.B; ++b)
+      for (int64_t rank = 0; rank < in.M; ++rank) {
+        const int64_t at = b * in.M + rank;
+        const int64_t position = in.key.order ? in.key.order->const_data_ptr<int32_t>()[at] : rank;
+        ranks[b * in.M + position] = int32_t(rank);
+      }
+    return ranks;
+  }
+
+  void read_row(const Inputs& in, const Saved& saved, const RelatedClass& c, int64_t r,
+                const Buffer<int32_t>& key_ranks) {
+    const int64_t row = c.query_row + r, at = c.image * in.N + c.query_rank + r;
+    const int64_t position =
+        c.image * in.N +
+        (in.query.order ? in.query.order->const_data_ptr<int32_t>()[at] : c.query_rank + r);
+    const int64_t index = saved.index.const_data_ptr<int64_t>()[position];
+    const bool is_key = 0 <= index && index < in.M;
+    rank[row] = is_key ? key_ranks[c.image * in.M + index] - int32_t(c.key_rank) : -1;
+    grad_similarity[row] =
+        saved.grad_similarity ? saved.grad_similarity->const_data_ptr<T>()[position] : T(0);
+    if (!saved.has_softmax()) return;
+    const T bits = saved.log_mass.const_data_ptr<T>()[position] * T(log2_e);
+    const double cutoff_bits = std::log2(saved.weight_cutoff) + double(bits);
+    maximum[row] = saved.similarity.const_data_ptr<T>()[position];
+    log2_mass[row] = bits;
+    threshold[row] = T(double(maximum[row]) + cutoff_bits * in.temperature / log2_e);
+    T sum = saved.grad_lse ? saved.grad_lse->const_data_ptr<T>()[position] : T(0);
+    if (saved.grad_warped) {
+      const T* grad = saved.grad_warped->const_data_ptr<T>() + position * in.D;
+      const T* warped = saved.warped.const_data_ptr<T>() + position * in.D;
+      std::copy_n(grad, in.D, grad_warped.get() + row * in.D);
+      for (int64_t d = 0; d < in.D; ++d) sum -= grad[d] * warped[d];
+    }
+    offset[row] = sum;
+  }
+};
+
+// A class with a feature that is not finite has gradients that are not a number.
+template <class T>
+void spoil(const RelatedClasses& related, const UnitVectors<T>& query, const UnitVectors<T>& key,
+           const Buffer<T>& grad_query, const Buffer<T>& grad_key, const Buffer<T>& grad_value,
+           int64_t D, const RowGradients<T>& rows) {
+  const T nan = T(std::nan(""));
+  for (const RelatedClass& c : related.list) {
+    if (!query.is_spoiled(c) && !key.is_spoiled(c)) continue;
+    std::fill_n(grad_query.get() + c.query_row * query.row_stride, c.n * query.row_stride, nan);
+    std::fill_n(grad_key.get() + c.key_row * key.row_stride, c.m * key.row_stride, nan);
+    if (grad_value.get())
+      std::fill_n(grad_value.get() + c.key_slot * D, round_up(c.m, key.width) * D, nan);
+    rows.score_gradient[c.query_row] = nan;
+  }
+}
+
+// Panels [slots, D] back to positions, in value's own type.
+template <class T>
+Tensor unpack_values(const Inputs& in, const RelatedClasses& related, const Kernels<T>& kernels,
+                     const Buffer<T>& panels) {
+  const Source grad = {"value", torch::stable::new_zeros(in.value->tensor, in.value->tensor.sizes()),
+                       in.value->order};
+  const int64_t width = kernels.key_width, D = in.D;
+  std::vector<T> row(D);
+  for (const RelatedClass& c : related.list)
+    for (int64_t j = 0; j < c.m; ++j) {
+      const T* panel = panels.get() + (c.key_slot + j / width * width) * D + j % width;
+      for (int64_t d = 0; d < D; ++d) row[d] = panel[d * width];
+      kernels.scatter_rows(row.data(), nullptr, 1, D, D, grad.positions(c.image, c.key_rank + j));
+    }
+  return grad.tensor;
+}
+
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
+
+struct Wanted {
+  bool query, key, value, temperature;
+};
+
+template <class T>
+Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
+                                                 kernels.query_width, kernels.key_width);
+  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, true);
+  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, true);
+  const bool has_softmax = saved.has_softmax();
+  const Buffer<T> value = has_softmax ? pack_values<T>(in, related, kernels) : Buffer<T>();
+  const RowGradients<T> rows(in, saved, related);
+  const int64_t C = query.C, D = in.D, stride = query.row_stride;
+  const Buffer<T> grad_query(related.query_rows * stride, T(0));
+  const Buffer<T> grad_key(related.key_rows * stride, T(0));
+  const Buffer<T> grad_value =
+      wanted.value ? Buffer<T>(related.key_slots * D, T(0)) : Buffer<T>();
+
+  run_rectangles(
+      rectangle_rounds(related, kernels.query_width, kernels.key_width),
+      [&](const Rectangle& rectangle, void* scratch) {
+        const RelatedClass& c = related.list[rectangle.group];
+        const int64_t row = c.query_row + rectangle.first_row, key_row = c.key_row + rectangle.first_key;
+        const int64_t slot = c.key_slot + rectangle.first_key;
+        BackwardTask<T> task{};
+        task.query = query.panels.get() + (c.query_slot + rectangle.first_row) * C;
+        task.key = key.panels.get() + slot * C;
+        task.value = has_softmax ? value.get() + slot * D : nullptr;
+        task.query_rows = query.rows.get() + row * stride;
+        task.key_rows = key.rows.get() + key_row * stride;
+        task.rows = rectangle.rows;
+        task.m = rectangle.keys;
+        task.channels = C;
+        task.values = D;
+        task.row_stride = stride;
+        task.first_key = rectangle.first_key;
+        task.log2_scale = T(log2_e / in.temperature);
+        task.inverse_temperature = T(1 / in.temperature);
+        task.maximum = rows.maximum.get() + row;
+        task.log2_mass = rows.log2_mass.get() + row;
+        task.threshold = rows.threshold.get() + row;
+        task.grad_warped = rows.grad_warped.get() + row * D;
+        task.offset = rows.offset.get() + row;
+        task.grad_similarity = saved.grad_similarity ? rows.grad_similarity.get() + row : nullptr;
+        task.rank = rows.rank.get() + row;
+        task.grad_query_rows = grad_query.get() + row * stride;
+        task.grad_key_rows = grad_key.get() + key_row * stride;
+        task.grad_value = wanted.value && has_softmax ? grad_value.get() + slot * D : nullptr;
+        task.score_gradient = rows.score_gradient.get() + row;
+        task.scratch = scratch;
+        kernels.backward(task);
+      });
+  spoil(related, query, key, grad_query, grad_key, grad_value, D, rows);
+
+  const auto none = [&] { return torch::stable::new_empty(in.query.tensor, {0}); };
+  Tensor grad_temperature =
+      torch::stable::new_empty(in.query.tensor, wanted.temperature ? std::vector<int64_t>{}
+                                                                   : std::vector<int64_t>{0},
+                               in.accumulation());
+  if (wanted.temperature) {
+    double sum = 0;
+    for (int64_t r = 0; r < related.query_rows; ++r) sum += double(rows.score_gradient[r]);
+    *grad_temperature.template mutable_data_ptr<T>() = T(-sum / in.temperature);
+  }
+  return {wanted.query ? query.backward(related, kernels, grad_query) : none(),
+          wanted.key ? key.backward(related, kernels, grad_key) : none(),
+          wanted.value ? unpack_values(in, related, kernels, grad_value) : none(),
+          grad_temperature};
+}
+
+Gradients correspondence_backward(
+    const Optional& grad_warped, const Optional& grad_similarity, const Optional& grad_lse,
+    const Tensor& query, const Tensor& key, const Optional& value, const Optional& query_order,
+    const Tensor& query_offsets, const Optional& key_order, const Tensor& key_offsets,
+    const Tensor& temperature, const Tensor& warped, const Tensor& similarity, const Tensor& index,
+    const Tensor& log_mass, bool center, bool normalize, const std::string& precision,
+    bool /*deterministic: always*/, double weight_cutoff, bool query_grad, bool key_grad,
+    bool value_grad, bool temperature_grad) {
+  const Inputs in(query, key, value, query_order, query_offsets, key_order, key_offsets,
+                  temperature, center, normalize, precision);
+  SPCOLOR_CHECK(weight_cutoff >= 0, "weight_cutoff: expected at least 0, got ", weight_cutoff);
+  SPCOLOR_CHECK(value || !(grad_warped || grad_lse || value_grad),
+                "value: expected a tensor, as its gradient or that of warped or lse is asked for");
+  const Saved saved = checked(in, {grad_warped, grad_similarity, grad_lse, warped, similarity,
+                                   index, log_mass, weight_cutoff});
+  const Wanted wanted{query_grad, key_grad, value_grad, temperature_grad};
+  return in.is_double() ? backward<double>(in, saved, wanted) : backward<float>(in, saved, wanted);
+}
+
+}  // namespace
+}  // namespace spcolor
+
+STABLE_TORCH_LIBRARY_IMPL(spcolor_ops, CPU, m) {
+  m.impl("correspondence_cpu", TORCH_BOX(&spcolor::correspondence));
+  m.impl("correspondence_backward_cpu", TORCH_BOX(&spcolor::correspondence_backward));
+}

@@ -1,0 +1,171 @@
+// cosine_similarity_cpu and its backward: the scores of every related class, written out.
+#include <cmath>
+#include <tuple>
+
+#include <torch/csrc/stable/library.h>
+
+#include "rectangles.h"
+
+namespace spcolor {
+namespace {
+
+// The arguments that forward and backward have in common, checked.
+struct Inputs {
+  Source query, key;
+  Tensor query_offsets, key_offsets;  // [B, K + 1]
+  Tensor block_offsets;               // [B * K + 1] int64
+  bool center, normalize;
+  int64_t B, N, M, K;
+
+  Inputs(const Tensor& q, const Tensor& k, const Tensor& query_order, const Tensor& q_offsets,
+         const Tensor& key_order, const Tensor& k_offsets, const Tensor& begins, bool center,
+         bool normalize, const std::string& precision)
+      : query{"query", q, std::nullopt},
+        key{"key", k, std::nullopt},
+        query_offsets(q_offsets),
+        key_offsets(k_offsets),
+        block_offsets(begins),
+        center(center),
+        normalize(normalize) {
+    SPCOLOR_CHECK(q.dim() == 3, "query: expected shape [B, N, C], got ", shape_of(q));
+    SPCOLOR_CHECK(q_offsets.dim() == 2 && q_offsets.size(1) >= 2,
+                  "query_offsets: expected shape [B, K + 1], got ", shape_of(q_offsets));
+    SPCOLOR_CHECK(precision == "ieee", "precision: the CPU computes in 'ieee' only, got '",
+                  precision, "'");
+    SPCOLOR_CHECK(k.dim() == 3, "key: expected shape [B, M, C], got ", shape_of(k));
+    B = q.size(0), N = q.size(1), M = k.size(1), K = q_offsets.size(1) - 1;
+    check_shape("key", k, {B, M, q.size(2)});
+    check_dtype("key", k, q.scalar_type());
+    query_offsets = checked_offsets("query_offsets", q_offsets, B, K);
+    key_offsets = checked_offsets("key_offsets", k_offsets, B, K);
+    query.order = checked_order("query_order", query_order, B, N);
+    key.order = checked_order("key_order", key_order, B, M);
+    check_dtype("block_offsets", begins, ScalarType::Long);
+    check_shape("block_offsets", begins, {B * K + 1});
+    block_offsets = torch::stable::contiguous(begins);
+  }
+
+  bool is_double() const { return query.tensor.scalar_type() == ScalarType::Double; }
+
+  // First element of a class's block of n x m scores, checked to fit into `total`.
+  int64_t block_begin(const RelatedClass& c, int64_t total) const {
+    const int64_t begin = block_offsets.const_data_ptr<int64_t>()[c.image * K + c.segment];
+    SPCOLOR_CHECK(0 <= begin && begin <= total - c.n * c.m, "total_size: expected at least ",
+                  begin + c.n * c.m, ", got ", total);
+    return begin;
+  }
+};
+
+template <class T>
+std::vector<int64_t> block_begins(const Inputs& in, const RelatedClasses& related, int64_t total) {
+  std::vector<int64_t> begins;
+  for (const RelatedClass& c : related.list) begins.push_back(in.block_begin(c, total));
+  return begins;
+}
+
+template <class T>
+Tensor forward(const Inputs& in, int64_t total_size) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
+                                                 kernels.query_width, kernels.key_width);
+  const std::vector<int64_t> begins = block_begins<T>(in, related, total_size);
+  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, false);
+  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, false);
+  Tensor out = torch::stable::new_zeros(in.query.tensor, {total_size},
+                                        in.is_double() ? ScalarType::Double : ScalarType::Float);
+  T* values = out.template mutable_data_ptr<T>();
+
+  constexpr int64_t task_rows = 48;  // a multiple of every query width
+  const std::vector<Chunk> tasks = chunks_of(related, Side::query, task_rows);
+  run_tasks(int64_t(tasks.size()), [&](int64_t task_index, int64_t) {
+    const Chunk& chunk = tasks[task_index];
+    const RelatedClass& c = related.list[chunk.group];
+    ForwardTask<T> task{};
+    task.query = query.panels.get() + (c.query_slot + chunk.begin) * query.C;
+    task.key = key.panels.get() + c.key_slot * key.C;
+    task.rows = chunk.count;
+    task.m = c.m;
+    task.channels = query.C;
+    T* block = values + begins[chunk.group] + chunk.begin * c.m;
+    kernels.scores(task, block);
+    // A vector that is not finite has a scale that is not a number.
+    for (int64_t i = 0; i < chunk.count; ++i)
+      if (std::isnan(query.scale[c.query_row + chunk.begin + i]))
+        std::fill_n(block + i * c.m, c.m, T(std::nan("")));
+    if (!key.is_spoiled(c)) return;
+    for (int64_t j = 0; j < c.m; ++j)
+      if (std::isnan(key.scale[c.key_row + j]))
+        for (int64_t i = 0; i < chunk.count; ++i) block[i * c.m + j] = T(std::nan(""));
+  });
+  return out;
+}
+
+template <class T>
+std::tuple<Tensor, Tensor> backward(const Inputs& in, const Tensor& grad) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
+                                                 kernels.query_width, kernels.key_width);
+  const std::vector<int64_t> begins = block_begins<T>(in, related, grad.numel());
+  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, true);
+  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, true);
+  const int64_t stride = query.row_stride;
+  const Buffer<T> grad_query(related.query_rows * stride, T(0));
+  const Buffer<T> grad_key(related.key_rows * stride, T(0));
+  const T* grad_scores = grad.const_data_ptr<T>();
+  run_rectangles(rectangle_rounds(related, kernels.query_width, kernels.key_width),
+                 [&](const Rectangle& rectangle, void* scratch) {
+                   const RelatedClass& c = related.list[rectangle.group];
+                   const int64_t row = c.query_row + rectangle.first_row;
+                   const int64_t key_row = c.key_row + rectangle.first_key;
+                   BackwardTask<T> task{};
+                   task.query_rows = query.rows.get() + row * stride;
+                   task.key_rows = key.rows.get() + key_row * stride;
+                   task.rows = rectangle.rows;
+                   task.m = rectangle.keys;
+                   task.row_stride = stride;
+                   task.grad_scores = grad_scores + begins[rectangle.group] +
+                                      rectangle.first_row * c.m + rectangle.first_key;
+                   task.grad_scores_stride = c.m;
+                   task.grad_query_rows = grad_query.get() + row * stride;
+                   task.grad_key_rows = grad_key.get() + key_row * stride;
+                   task.scratch = scratch;
+                   kernels.backward(task);
+                 });
+  return {query.backward(related, kernels, grad_query), key.backward(related, kernels, grad_key)};
+}
+
+Tensor cosine_similarity(const Tensor& query,          // [B, N, C]
+                         const Tensor& key,            // [B, M, C]
+                         const Tensor& query_order,    // [B, N]
+                         const Tensor& query_offsets,  // [B, K + 1]
+                         const Tensor& key_order,      // [B, M]
+                         const Tensor& key_offsets,    // [B, K + 1]
+                         const Tensor& block_offsets,  // [B * K + 1]
+                         int64_t total_size, bool center, bool normalize,
+                         const std::string& precision, bool /*deterministic: always*/) {
+  const Inputs in(query, key, query_order, query_offsets, key_order, key_offsets, block_offsets,
+                  center, normalize, precision);
+  SPCOLOR_CHECK(total_size >= 0, "total_size: expected at least 0, got ", total_size);
+  return in.is_double() ? forward<double>(in, total_size) : forward<float>(in, total_size);
+}
+
+std::tuple<Tensor, Tensor> cosine_similarity_backward(
+    const Tensor& grad,  // [total_size]
+    const Tensor& query, const Tensor& key, const Tensor& query_order, const Tensor& query_offsets,
+    const Tensor& key_order, const Tensor& key_offsets, const Tensor& block_offsets, bool center,
+    bool normalize, const std::string& precision, bool /*deterministic: always*/) {
+  const Inputs in(query, key, query_order, query_offsets, key_order, key_offsets, block_offsets,
+                  center, normalize, precision);
+  SPCOLOR_CHECK(grad.dim() == 1, "grad: expected shape [total_size], got ", shape_of(grad));
+  check_dtype("grad", grad, in.is_double() ? ScalarType::Double : ScalarType::Float);
+  const Tensor dense = torch::stable::contiguous(grad);
+  return in.is_double() ? backward<double>(in, dense) : backward<float>(in, dense);
+}
+
+}  // namespace
+}  // namespace spcolor
+
+STABLE_TORCH_LIBRARY_IMPL(spcolor_ops, CPU, m) {
+  m.impl("cosine_similarity_cpu", TORCH_BOX(&spcolor::cosine_similarity));
+  m.impl("cosine_similarity_backward_cpu", TORCH_BOX(&spcolor::cosine_similarity_backward));
+}

@@ -1,0 +1,114 @@
+// Vectors of the level being compiled: SPCOLOR_VECTOR_BYTES wide, in GCC's and clang's own notation.
+// Included inside namespace spcolor::<level>, under that level's target options. No standard library
+// function is called here: its templates would be shared with other levels by the linker.
+
+#define SPCOLOR_INLINE inline __attribute__((always_inline))
+
+template <class T>
+struct IntegerOf;
+template <>
+struct IntegerOf<float> {
+  using type = int32_t;
+};
+template <>
+struct IntegerOf<double> {
+  using type = int64_t;
+};
+
+template <class T>
+struct Simd {
+  using Integer = typename IntegerOf<T>::type;
+  typedef T Vector __attribute__((vector_size(SPCOLOR_VECTOR_BYTES)));
+  typedef Integer Integers __attribute__((vector_size(SPCOLOR_VECTOR_BYTES)));
+  static constexpr int lanes = SPCOLOR_VECTOR_BYTES / sizeof(T);
+};
+template <class T>
+using Vector = typename Simd<T>::Vector;
+
+template <class T>
+SPCOLOR_INLINE Vector<T> load(const T* p) {
+  Vector<T> v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+template <class T>
+SPCOLOR_INLINE void store(T* p, Vector<T> v) {
+  __builtin_memcpy(p, &v, sizeof(v));
+}
+
+template <class T>
+SPCOLOR_INLINE Vector<T> splat(T x) {
+  return x - Vector<T>{};  // x - 0 keeps the sign of zero, which x + 0 does not
+}
+
+template <class T>
+SPCOLOR_INLINE T horizontal_sum(Vector<T> v) {
+  T sum = 0;
+  for (int l = 0; l < Simd<T>::lanes; ++l) sum += v[l];
+  return sum;
+}
+
+// One bit a lane: a > b.
+#if SPCOLOR_VECTOR_BYTES == 64
+SPCOLOR_INLINE uint32_t mask_greater(Vector<float> a, Vector<float> b) {
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
+}
+SPCOLOR_INLINE uint32_t mask_greater(Vector<double> a, Vector<double> b) {
+  return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GT_OQ);
+}
+#elif SPCOLOR_VECTOR_BYTES == 32
+SPCOLOR_INLINE uint32_t mask_greater(Vector<float> a, Vector<float> b) {
+  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ));
+}
+SPCOLOR_INLINE uint32_t mask_greater(Vector<double> a, Vector<double> b) {
+  return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_GT_OQ));
+}
+#else
+template <class V>
+SPCOLOR_INLINE uint32_t mask_greater(V a, V b) {
+  uint32_t mask = 0;
+  for (unsigned l = 0; l < sizeof(V) / sizeof(a[0]); ++l) mask |= uint32_t(a[l] > b[l]) << l;
+  return mask;
+}
+#endif
+
+template <class T>
+SPCOLOR_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
+  return a > b ? a : b;
+}
+
+template <class T>
+struct Exp2;
+template <>
+struct Exp2<float> {
+  static constexpr int degree = 7, mantissa_bits = 23, bias = 127;
+};
+template <>
+struct Exp2<double> {
+  static constexpr int degree = 13, mantissa_bits = 52, bias = 1023;
+};
+
+// 2^x for x <= bias; 0 where x is too small for a normal number. Taylor series of 2^f, |f| <= 1/2:
+// its first omitted term is below half a unit in the last place.
+template <class T>
+SPCOLOR_INLINE Vector<T> exp2(Vector<T> x) {
+  using Integer = typename Simd<T>::Integer;
+  using Integers = typename Simd<T>::Integers;
+  using E = Exp2<T>;
+  constexpr T ln2 = T(0.693147180559945309417232121458176568L);
+  // Adding 1.5 * 2^mantissa_bits leaves the rounded x in the low bits of the sum.
+  constexpr T shifter = T(3) * T(int64_t(1) << (E::mantissa_bits - 1));
+  x = larger<T>(x, splat<T>(-T(E::bias)));
+  const Vector<T> shifted = x + shifter;
+  const Vector<T> f = x - (shifted - shifter);
+  Vector<T> sum = splat<T>(1);
+#pragma GCC unroll 16
+  for (int k = E::degree; k > 0; --k) sum = sum * f * (ln2 / T(k)) + T(1);
+  Integers bits;
+  __builtin_memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits + Integer(E::bias)) << E::mantissa_bits;  // the shifter's own bits are shifted out
+  Vector<T> power;
+  __builtin_memcpy(&power, &bits, sizeof(power));
+  return sum * power;
+}

@@ -1,0 +1,206 @@
+// Unit vectors of every related class in panels, and the way back for their gradients.
+#pragma once
+
+#include <limits>
+
+#include "kernels.h"
+#include "related_classes.h"
+
+namespace spcolor {
+
+inline Element element_of(const char* name, const Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Float:
+      return Element::float32;
+    case ScalarType::Double:
+      return Element::float64;
+    case ScalarType::BFloat16:
+      return Element::bfloat16;
+    case ScalarType::Half:
+      return Element::float16;
+    default:
+      SPCOLOR_CHECK(false, name, ": expected float32, float64, bfloat16 or float16, got ",
+                    torch::headeronly::toString(tensor.scalar_type()));
+  }
+  return Element::float32;
+}
+
+inline int64_t bytes_of(Element element) {
+  return element == Element::float64 ? 8 : element == Element::float32 ? 4 : 2;
+}
+
+// A tensor [B, N, C] of any strides together with the class order [B, N] of its positions.
+struct Source {
+  const char* name;
+  Tensor tensor;
+  std::optional<Tensor> order;
+
+  // Positions of one image from `rank` on, in class order.
+  Positions positions(int64_t image, int64_t rank) const {
+    const Element element = element_of(name, tensor);
+    const int64_t first = image * tensor.stride(0) + (order ? 0 : rank * tensor.stride(1));
+    return {static_cast<const char*>(tensor.const_data_ptr()) + first * bytes_of(element), element,
+            tensor.stride(1), tensor.stride(2),
+            order ? order->const_data_ptr<int32_t>() + image * tensor.size(1) + rank : nullptr};
+  }
+};
+
+// One side's rows of one class: what differs between queries and keys.
+struct ClassRows {
+  int64_t image, count, rank, row, slot;
+};
+enum class Side { query, key };
+
+inline ClassRows rows_of(const RelatedClass& c, Side side) {
+  return side == Side::query ? ClassRows{c.image, c.n, c.query_rank, c.query_row, c.query_slot}
+                             : ClassRows{c.image, c.m, c.key_rank, c.key_row, c.key_slot};
+}
+
+// A run of rows of one class, the unit of work of the memory-bound passes.
+struct Chunk {
+  int64_t group, begin, count;
+};
+
+inline std::vector<Chunk> chunks_of(const RelatedClasses& related, Side side, int64_t size) {
+  std::vector<Chunk> chunks;
+  for (int64_t g = 0; g < int64_t(related.list.size()); ++g) {
+    const int64_t count = rows_of(related.list[g], side).count;
+    for (int64_t begin = 0; begin < count; begin += size)
+      chunks.push_back({g, begin, std::min(size, count - begin)});
+  }
+  return chunks;
+}
+
+constexpr int64_t chunk_rows = 192;  // a multiple of every panel width
+
+// Adds the chunks' sums [chunks, stride] into one mean per class [groups, C].
+template <class T>
+void reduce_means(const RelatedClasses& related, Side side, const std::vector<Chunk>& chunks,
+                  const T* sums, int64_t stride, int64_t C, T* means) {
+  int64_t chunk = 0;
+  std::vector<double> total(C);
+  for (int64_t g = 0; g < int64_t(related.list.size()); ++g) {
+    std::fill(total.begin(), total.end(), 0.0);
+    for (; chunk < int64_t(chunks.size()) && chunks[chunk].group == g; ++chunk)
+      for (int64_t c = 0; c < C; ++c) total[c] += double(sums[chunk * stride + c]);
+    const double count = double(rows_of(related.list[g], side).count);
+    for (int64_t c = 0; c < C; ++c) means[g * C + c] = T(total[c] / count);
+  }
+}
+
+// ||x - mean|| / ||x|| at or below which a centred vector is rounding noise.
+template <class T>
+T relative_zero(Element element) {
+  constexpr double of_float32 = 1e-6, epsilon32 = std::numeric_limits<float>::epsilon();
+  switch (element) {
+    case Element::float64:
+      return T(of_float32 * std::numeric_limits<double>::epsilon() / epsilon32);
+    case Element::bfloat16:
+      return T(of_float32 * 0x1p-7 / epsilon32);
+    case Element::float16:
+      return T(of_float32 * 0x1p-10 / epsilon32);
+    default:
+      return T(of_float32);
+  }
+}
+
+// One side's unit vectors, in panels for the microkernel and, for a backward, in rows.
+template <class T>
+struct UnitVectors {
+  Source source;
+  Side side;
+  int64_t C, width, row_stride;
+  bool center, normalize;
+  Buffer<T> panels;  // [slots, C] in panels of `width`
+  Buffer<T> rows;    // [rows, row_stride]
+  Buffer<T> scale;   // [rows]
+
+  UnitVectors(Source source, Side side, const RelatedClasses& related, const Kernels<T>& kernels,
+              bool center, bool normalize, bool keep_rows)
+      : source(source),
+        side(side),
+        C(source.tensor.size(2)),
+        width(side == Side::query ? kernels.query_width : kernels.key_width),
+        row_stride(round_up(C, row_alignment)),
+        center(center),
+        normalize(normalize),
+        panels((side == Side::query ? related.query_slots : related.key_slots) * C),
+        rows(keep_rows ? row_count(related) * row_stride : 0),
+        scale(row_count(related)) {
+    const std::vector<Chunk> chunks = chunks_of(related, side, chunk_rows);
+    const int64_t count = int64_t(chunks.size()), scratch_size = width * (C + pack_padding);
+    const Buffer<T> scratch(workers_for(count) * scratch_size);
+    Buffer<T> means;
+    if (center) {
+      const Buffer<T> sums(count * C, T(0));
+      run_tasks(count, [&](int64_t task, int64_t worker) {
+        const Chunk& chunk = chunks[task];
+        kernels.sum_positions(positions(related, chunk), chunk.count, C, sums.get() + task * C,
+                              scratch.get() + worker * scratch_size);
+      });
+      means = Buffer<T>(int64_t(related.list.size()) * C);
+      reduce_means(related, side, chunks, sums.get(), C, C, means.get());
+    }
+    const T zero = relative_zero<T>(element_of(source.name, source.tensor));
+    run_tasks(count, [&](int64_t task, int64_t worker) {
+      const Chunk& chunk = chunks[task];
+      const ClassRows group = rows_of(related.list[chunk.group], side);
+      const int64_t row = group.row + chunk.begin;
+      kernels.pack_features({positions(related, chunk), chunk.count, C, width,
+                             center ? means.get() + chunk.group * C : nullptr, normalize, zero,
+                             panels.get() + (group.slot + chunk.begin) * C,
+                             keep_rows ? rows.get() + row * row_stride : nullptr, row_stride,
+                             scale.get() + row, scratch.get() + worker * scratch_size});
+    });
+  }
+
+  // Whether a feature of this class is not finite.
+  bool is_spoiled(const RelatedClass& related_class) const {
+    const ClassRows group = rows_of(related_class, side);
+    T sum = 0;
+    for (int64_t r = 0; r < group.count; ++r) sum += scale[group.row + r];
+    return sum != sum;
+  }
+
+  // grad_rows [rows, row_stride]: gradients of the unit vectors, overwritten on the way.
+  // Returns the gradient of the source, 0 at positions of no related class.
+  Tensor backward(const RelatedClasses& related, const Kernels<T>& kernels,
+                  const Buffer<T>& grad_rows) const {
+    const std::vector<Chunk> chunks = chunks_of(related, side, chunk_rows);
+    const int64_t count = int64_t(chunks.size());
+    const Buffer<T> sums(count * row_stride, T(0));
+    run_tasks(count, [&](int64_t task, int64_t) {
+      const int64_t row = rows_of(related.list[chunks[task].group], side).row + chunks[task].begin;
+      kernels.normalize_backward(grad_rows.get() + row * row_stride, rows.get() + row * row_stride,
+                                 scale.get() + row, chunks[task].count, row_stride, normalize,
+                                 sums.get() + task * row_stride);
+    });
+    Buffer<T> means;
+    if (center) {
+      means = Buffer<T>(int64_t(related.list.size()) * C);
+      reduce_means(related, side, chunks, sums.get(), row_stride, C, means.get());
+    }
+    const Source grad = {"gradient", torch::stable::new_zeros(source.tensor, source.tensor.sizes()),
+                         source.order};
+    run_tasks(count, [&](int64_t task, int64_t) {
+      const Chunk& chunk = chunks[task];
+      const ClassRows group = rows_of(related.list[chunk.group], side);
+      kernels.scatter_rows(grad_rows.get() + (group.row + chunk.begin) * row_stride,
+                           center ? means.get() + chunk.group * C : nullptr, chunk.count, C,
+                           row_stride, grad.positions(group.image, group.rank + chunk.begin));
+    });
+    return grad.tensor;
+  }
+
+ private:
+  int64_t row_count(const RelatedClasses& related) const {
+    return side == Side::query ? related.query_rows : related.key_rows;
+  }
+
+  Positions positions(const RelatedClasses& related, const Chunk& chunk) const {
+    const ClassRows group = rows_of(related.list[chunk.group], side);
+    return source.positions(group.image, group.rank + chunk.begin);
+  }
+};
+
+}  // namespace spcolor
