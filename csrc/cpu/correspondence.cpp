@@ -112,27 +112,45 @@ struct RowResults {
   int32_t* rank;               // [rows]
 };
 
+// Writes rows to their positions. Pointers are read once: a tensor gives them through its C interface.
 template <class T>
-void write_row(const Inputs& in, const RelatedClass& c, int64_t row, const RowResults<T>& results,
-               int64_t r, bool is_spoiled, const Outputs<T>& out) {
-  const int64_t rank = c.query_rank + row, key_rank = c.key_rank + results.rank[r];
-  const int64_t position =
-      c.image * in.N +
-      (in.query.order ? in.query.order->const_data_ptr<int32_t>()[c.image * in.N + rank] : rank);
-  T maximum = results.maximum[r];
-  const bool is_nan = is_spoiled || !std::isfinite(maximum) || std::isnan(in.temperature);
-  const T nan = T(std::nan(""));
-  out.similarity.template mutable_data_ptr<T>()[position] =
-      is_spoiled || !std::isfinite(maximum) ? nan : maximum;
-  out.index.template mutable_data_ptr<int64_t>()[position] =
-      in.key.order ? in.key.order->const_data_ptr<int32_t>()[c.image * in.M + key_rank] : key_rank;
-  if (!in.value) return;
-  const T log_mass = is_nan ? nan : std::log(results.mass[r]);
-  out.log_mass.template mutable_data_ptr<T>()[position] = log_mass;
-  out.lse.template mutable_data_ptr<T>()[position] = T(maximum / in.temperature + log_mass);
-  T* warped = out.warped.template mutable_data_ptr<T>() + position * in.D;
-  for (int64_t d = 0; d < in.D; ++d) warped[d] = is_nan ? nan : results.warped[r * in.D + d];
-}
+class RowWriter {
+ public:
+  RowWriter(const Inputs& in, const Outputs<T>& out)
+      : in_(in),
+        warped_(out.warped.template mutable_data_ptr<T>()),
+        similarity_(out.similarity.template mutable_data_ptr<T>()),
+        lse_(out.lse.template mutable_data_ptr<T>()),
+        log_mass_(out.log_mass.template mutable_data_ptr<T>()),
+        index_(out.index.template mutable_data_ptr<int64_t>()),
+        query_order_(in.query.order ? in.query.order->const_data_ptr<int32_t>() : nullptr),
+        key_order_(in.key.order ? in.key.order->const_data_ptr<int32_t>() : nullptr) {}
+
+  // Row `row` of class c is result r.
+  void write(const RelatedClass& c, int64_t row, const RowResults<T>& results, int64_t r,
+             bool is_spoiled) const {
+    const int64_t query_at = c.image * in_.N + c.query_rank + row;
+    const int64_t key_at = c.image * in_.M + c.key_rank + results.rank[r];
+    const int64_t to =
+        query_order_ ? c.image * in_.N + query_order_[query_at] : query_at;
+    const T nan = T(std::nan(""));
+    const T maximum = is_spoiled || !std::isfinite(results.maximum[r]) ? nan : results.maximum[r];
+    similarity_[to] = maximum;
+    index_[to] = key_order_ ? key_order_[key_at] : key_at - c.image * in_.M;
+    if (!in_.value) return;
+    const bool is_nan = std::isnan(maximum) || std::isnan(in_.temperature);
+    log_mass_[to] = is_nan ? nan : std::log(results.mass[r]);
+    lse_[to] = T(maximum / in_.temperature + log_mass_[to]);
+    for (int64_t d = 0; d < in_.D; ++d)
+      warped_[to * in_.D + d] = is_nan ? nan : results.warped[r * in_.D + d];
+  }
+
+ private:
+  const Inputs& in_;
+  T *warped_, *similarity_, *lse_, *log_mass_;
+  int64_t* index_;
+  const int32_t *query_order_, *key_order_;
+};
 
 template <class T>
 Outputs<T> forward(const Inputs& in) {
@@ -143,6 +161,7 @@ Outputs<T> forward(const Inputs& in) {
   const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, false);
   const Buffer<T> value = in.value ? pack_values<T>(in, related, kernels) : Buffer<T>();
   const Outputs<T> out(in);
+  const RowWriter<T> writer(in, out);
 
   constexpr int64_t task_rows = 48;  // a multiple of every query width
   std::vector<Chunk> tasks = chunks_of(related, Side::query, task_rows);
@@ -168,8 +187,8 @@ Outputs<T> forward(const Inputs& in) {
                      rows.warped, state});
     const bool key_is_spoiled = key.is_spoiled(c);
     for (int64_t r = 0; r < chunk.count; ++r)
-      write_row(in, c, chunk.begin + r, rows, r,
-                key_is_spoiled || std::isnan(query.scale[c.query_row + chunk.begin + r]), out);
+      writer.write(c, chunk.begin + r, rows, r,
+                   key_is_spoiled || std::isnan(query.scale[c.query_row + chunk.begin + r]));
   });
   return out;
 }
@@ -307,8 +326,7 @@ void spoil(const RelatedClasses& related, const UnitVectors<T>& query, const Uni
 template <class T>
 Tensor unpack_values(const Inputs& in, const RelatedClasses& related, const Kernels<T>& kernels,
                      const Buffer<T>& panels) {
-  const Source grad = {"value", torch::stable::new_zeros(in.value->tensor, in.value->tensor.sizes()),
-                       in.value->order};
+  const Source grad = {"value", gradient_like(in.value->tensor, related.key_rows), in.value->order};
   const int64_t width = kernels.key_width, D = in.D;
   std::vector<T> row(D);
   for (const RelatedClass& c : related.list)

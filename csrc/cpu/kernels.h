@@ -81,7 +81,7 @@ struct Kernels {
   int64_t query_width, key_width, lanes;
 
   // Adds the rows of `source` into sum [C].
-  void (*sum_positions)(const Positions& source, int64_t count, int64_t channels, T* sum, T* scratch);
+  void (*sum_positions)(const Positions& source, int64_t count, int64_t channels, T* sum);
   void (*pack_features)(const PackTask<T>& task);
   void (*pack_values)(const PackTask<T>& task);
   void (*forward)(const ForwardTask<T>& task);

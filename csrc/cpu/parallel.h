@@ -2,11 +2,14 @@
 // writes its own output, and threads take the next task as they become free.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
+#include <mutex>
 #include <new>
+#include <utility>
+#include <vector>
 
 #include <torch/csrc/stable/ops.h>
 
@@ -32,27 +35,81 @@ void run_tasks(int64_t count, const Body& body) {
   });
 }
 
+// Blocks that were freed, kept for the next call: fresh pages cost as much as packing into them.
+class BlockCache {
+ public:
+  static BlockCache& instance() {
+    static BlockCache* cache = new BlockCache;  // never destroyed: buffers may outlive statics
+    return *cache;
+  }
+
+  void* take(size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
+        if (bytes <= block->bytes && block->bytes <= 2 * bytes) {
+          void* data = block->data;
+          cached_ -= block->bytes;
+          blocks_.erase(block);
+          return data;
+        }
+    }
+    void* data = std::aligned_alloc(alignment, bytes);
+    if (!data) throw std::bad_alloc();
+    return data;
+  }
+
+  void give(void* data, size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      if (cached_ + bytes <= most) {
+        blocks_.push_back({data, bytes});
+        cached_ += bytes;
+        return;
+      }
+    }
+    std::free(data);
+  }
+
+  static constexpr size_t alignment = 64;
+
+ private:
+  struct Block {
+    void* data;
+    size_t bytes;
+  };
+  static constexpr size_t most = size_t(48) << 20;
+  std::mutex mutex_;
+  std::vector<Block> blocks_;
+  size_t cached_ = 0;
+};
+
 // Uninitialised memory on a cache line.
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(int64_t size) {
-    constexpr size_t line = 64;
-    const size_t bytes = round_up(size * int64_t(sizeof(T)) + 1, line);
-    data_.reset(static_cast<T*>(std::aligned_alloc(line, bytes)));
-    if (!data_) throw std::bad_alloc();
+  explicit Buffer(int64_t size)
+      : bytes_(size_t(round_up(size * int64_t(sizeof(T)) + 1, BlockCache::alignment))),
+        data_(static_cast<T*>(BlockCache::instance().take(bytes_))) {}
+  Buffer(int64_t size, T value) : Buffer(size) { std::fill_n(data_, size, value); }
+  Buffer(Buffer&& other) noexcept
+      : bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(bytes_, other.bytes_);
+    std::swap(data_, other.data_);
+    return *this;
   }
-  Buffer(int64_t size, T value) : Buffer(size) { std::fill_n(data_.get(), size, value); }
+  ~Buffer() {
+    if (data_) BlockCache::instance().give(data_, bytes_);
+  }
 
-  T* get() const { return data_.get(); }
-  T& operator[](int64_t i) const { return data_.get()[i]; }
+  T* get() const { return data_; }
+  T& operator[](int64_t i) const { return data_[i]; }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T[], Free> data_;
+  size_t bytes_ = 0;
+  T* data_ = nullptr;
 };
 
 }  // namespace spcolor

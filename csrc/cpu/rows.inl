@@ -50,55 +50,113 @@ void gather(const Positions& source, int64_t first, int64_t count, int64_t chann
   }
 }
 
-template <class T>
-void sum_positions(const Positions& source, int64_t count, int64_t channels, T* sum, T* scratch) {
-  constexpr int64_t block = 8;
-  const int64_t stride = channels + pack_padding;
-  for (int64_t first = 0; first < count; first += block) {
-    const int64_t rows = count - first < block ? count - first : block;
-    gather<T>(source, first, rows, channels, scratch, stride);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < channels; ++c) sum[c] += scratch[r * stride + c];
+template <class T, class E>
+void sum_positions(const Positions& source, int64_t count, int64_t channels, T* sum) {
+  const E* data = static_cast<const E*>(source.data);
+  const auto position = [&](int64_t r) { return source.order ? source.order[r] : r; };
+  if (source.channel_stride == 1) {
+    for (int64_t r = 0; r < count; ++r) {
+      const E* x = data + position(r) * source.stride;
+      for (int64_t c = 0; c < channels; ++c) sum[c] += to<T>(x[c]);
+    }
+    return;
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    const E* x = data + c * source.channel_stride;
+    T total = 0;
+    for (int64_t r = 0; r < count; ++r) total += to<T>(x[position(r) * source.stride]);
+    sum[c] += total;
   }
 }
 
 template <class T>
-SPCOLOR_INLINE T squared_norm(const T* x, int64_t channels) {
-  constexpr int W = Simd<T>::lanes;
-  Vector<T> even{}, odd{};
-  int64_t c = 0;
-  for (; c + 2 * W <= channels; c += 2 * W) {
-    const Vector<T> a = load(x + c), b = load(x + c + W);
-    even += a * a;
-    odd += b * b;
+void sum_positions(const Positions& source, int64_t count, int64_t channels, T* sum) {
+  switch (source.element) {
+    case Element::float32:
+      return sum_positions<T, float>(source, count, channels, sum);
+    case Element::float64:
+      return sum_positions<T, double>(source, count, channels, sum);
+    case Element::bfloat16:
+      return sum_positions<T, torch::headeronly::BFloat16>(source, count, channels, sum);
+    case Element::float16:
+      return sum_positions<T, torch::headeronly::Half>(source, count, channels, sum);
   }
-  T sum = horizontal_sum<T>(even + odd);
-  for (; c < channels; ++c) sum += x[c] * x[c];
-  return sum;
+}
+
+// Squared norms of a row before and after the mean is subtracted, which is done on the way.
+template <class T>
+struct SquaredNorms {
+  T original, centred;
+};
+
+template <class T>
+SPCOLOR_INLINE SquaredNorms<T> center_row(T* x, const T* mean, int64_t channels) {
+  constexpr int W = Simd<T>::lanes;
+  Vector<T> original{}, centred{};
+  int64_t c = 0;
+  for (; c + W <= channels; c += W) {
+    Vector<T> v = load(x + c);
+    original += v * v;
+    if (mean) store<T>(x + c, v -= load(mean + c));
+    centred += v * v;
+  }
+  SquaredNorms<T> norms = {horizontal_sum<T>(original), horizontal_sum<T>(centred)};
+  for (; c < channels; ++c) {
+    norms.original += x[c] * x[c];
+    if (mean) x[c] -= mean[c];
+    norms.centred += x[c] * x[c];
+  }
+  return norms;
 }
 
 // Returns the factor that makes a centred vector a unit vector: 0 for rounding noise, NaN if the
-// vector is not finite. `original` is the squared norm before centring.
+// vector is not finite.
 template <class T>
-SPCOLOR_INLINE T unit_scale(T squared, T original, const PackTask<T>& task) {
+SPCOLOR_INLINE T unit_scale(SquaredNorms<T> squared, const PackTask<T>& task) {
   constexpr T absolute_zero = T(1e-12);
-  const T norm = __builtin_sqrt(squared);
+  const T norm = square_root(squared.centred);
   if (!__builtin_isfinite(norm)) return T(__builtin_nan(""));
   if (!task.normalize) return 1;
   if (norm < absolute_zero) return 0;
-  if (task.mean && norm <= task.relative_zero * __builtin_sqrt(original)) return 0;
+  if (task.mean && norm <= task.relative_zero * square_root(squared.original)) return 0;
   return 1 / norm;
 }
 
-// panel [channels, width] = rows [count, stride] transposed; missing rows are 0.
-template <class T>
-SPCOLOR_INLINE void transpose(const T* rows, int64_t stride, int64_t count, int64_t channels,
-                              int64_t width, T* panel) {
-  for (int64_t c = 0; c < channels; ++c) {
-    T* column = panel + c * width;
-    for (int64_t r = 0; r < count; ++r) column[r] = rows[r * stride + c];
-    for (int64_t r = count; r < width; ++r) column[r] = 0;
+// Columns first.. of panel [channels, width] = rows [count, stride] transposed; count <= lanes.
+template <int width, int count, class T>
+SPCOLOR_INLINE void transpose_strip(const T* rows, int64_t stride, int64_t channels, T* panel) {
+  constexpr int W = Simd<T>::lanes;
+  for (int64_t c = 0; c < channels; c += W) {
+    Vector<T> square[W] = {};
+#pragma GCC unroll 16
+    for (int r = 0; r < count; ++r) square[r] = load(rows + r * stride + c);
+    transpose_square<T>(square);
+#pragma GCC unroll 16
+    for (int l = 0; l < W; ++l)
+      if (c + l < channels) __builtin_memcpy(panel + (c + l) * width, &square[l], count * sizeof(T));
   }
+}
+
+// panel [channels, width] = rows [width, stride] transposed.
+template <int width, int first = 0, class T>
+SPCOLOR_INLINE void transpose(const T* rows, int64_t stride, int64_t channels, T* panel) {
+  constexpr int W = Simd<T>::lanes, count = width - first < W ? width - first : W;
+  transpose_strip<width, count>(rows + first * stride, stride, channels, panel + first);
+  if constexpr (first + count < width)
+    transpose<width, first + count>(rows, stride, channels, panel);
+}
+
+// Packs one panel that lies in scratch [width, channels + pack_padding], its missing rows as 0.
+template <class T>
+void pack_panel(const PackTask<T>& task, int64_t first, int64_t count) {
+  const int64_t stride = task.channels + pack_padding;
+  for (int64_t r = count; r < task.width; ++r)
+    for (int64_t c = 0; c < stride; ++c) task.scratch[r * stride + c] = 0;
+  T* panel = task.panels + first * task.channels;
+  if (task.width == query_width)
+    transpose<query_width>(task.scratch, stride, task.channels, panel);
+  else
+    transpose<key_width<T>>(task.scratch, stride, task.channels, panel);
 }
 
 template <class T>
@@ -109,23 +167,18 @@ void pack_features(const PackTask<T>& task) {
     gather<T>(task.source, first, count, task.channels, task.scratch, stride);
     for (int64_t r = 0; r < count; ++r) {
       T* x = task.scratch + r * stride;
-      T original = 0;
-      if (task.mean) {
-        original = squared_norm(x, task.channels);
-        for (int64_t c = 0; c < task.channels; ++c) x[c] -= task.mean[c];
-      }
-      const T scale = unit_scale(squared_norm(x, task.channels), original, task);
-      // A vector that is not finite is stored as 0: its scale says what it was.
-      const T factor = scale == scale ? scale : 0;
-      for (int64_t c = 0; c < task.channels; ++c) x[c] = factor == 0 ? 0 : x[c] * factor;
+      const T scale = unit_scale(center_row(x, task.mean, task.channels), task);
       task.scale[first + r] = scale;
+      if (scale != scale || scale == 0)  // not finite, or noise: the scale says which
+        for (int64_t c = 0; c < task.channels; ++c) x[c] = 0;
+      else
+        for (int64_t c = 0; c < task.channels; ++c) x[c] *= scale;
       if (!task.rows) continue;
       T* row = task.rows + (first + r) * task.row_stride;
       for (int64_t c = 0; c < task.channels; ++c) row[c] = x[c];
       for (int64_t c = task.channels; c < task.row_stride; ++c) row[c] = 0;
     }
-    transpose(task.scratch, stride, count, task.channels, task.width,
-              task.panels + first * task.channels);
+    pack_panel(task, first, count);
   }
 }
 
@@ -135,8 +188,7 @@ void pack_values(const PackTask<T>& task) {
   for (int64_t first = 0; first < task.count; first += task.width) {
     const int64_t count = task.count - first < task.width ? task.count - first : task.width;
     gather<T>(task.source, first, count, task.channels, task.scratch, stride);
-    transpose(task.scratch, stride, count, task.channels, task.width,
-              task.panels + first * task.channels);
+    pack_panel(task, first, count);
   }
 }
 

@@ -42,12 +42,52 @@ SPCOLOR_INLINE Vector<T> splat(T x) {
   return x - Vector<T>{};  // x - 0 keeps the sign of zero, which x + 0 does not
 }
 
-template <class T>
-SPCOLOR_INLINE T horizontal_sum(Vector<T> v) {
-  T sum = 0;
-  for (int l = 0; l < Simd<T>::lanes; ++l) sum += v[l];
-  return sum;
+// Lane l of the result is a[l], and where bit `step` of l is set, b[l - step].
+template <int step, class V, class I>
+SPCOLOR_INLINE V take_low(V a, V b, I) {
+  constexpr int lanes = sizeof(V) / sizeof(a[0]);
+  I from;
+#pragma GCC unroll 16
+  for (int l = 0; l < lanes; ++l) from[l] = l & step ? lanes + l - step : l;
+  return __builtin_shuffle(a, b, from);
 }
+
+// Lane l of the result is b[l], and where bit `step` of l is clear, a[l + step].
+template <int step, class V, class I>
+SPCOLOR_INLINE V take_high(V a, V b, I) {
+  constexpr int lanes = sizeof(V) / sizeof(a[0]);
+  I from;
+#pragma GCC unroll 16
+  for (int l = 0; l < lanes; ++l) from[l] = l & step ? lanes + l : l + step;
+  return __builtin_shuffle(a, b, from);
+}
+
+template <class T, int step = Simd<T>::lanes / 2>
+SPCOLOR_INLINE T horizontal_sum(Vector<T> v) {
+  if constexpr (step == 0) {
+    return v[0];
+  } else {
+    return horizontal_sum<T, step / 2>(v + take_high<step>(v, v, typename Simd<T>::Integers{}));
+  }
+}
+
+// Transposes a square of lanes x lanes elements, one butterfly a power of two.
+template <class T, int step = Simd<T>::lanes / 2>
+SPCOLOR_INLINE void transpose_square(Vector<T> (&rows)[Simd<T>::lanes]) {
+  if constexpr (step > 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Simd<T>::lanes; ++r)
+      if (!(r & step)) {
+        const Vector<T> a = rows[r], b = rows[r + step];
+        rows[r] = take_low<step>(a, b, typename Simd<T>::Integers{});
+        rows[r + step] = take_high<step>(a, b, typename Simd<T>::Integers{});
+      }
+    transpose_square<T, step / 2>(rows);
+  }
+}
+
+SPCOLOR_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
+SPCOLOR_INLINE double square_root(double x) { return __builtin_sqrt(x); }
 
 // One bit a lane: a > b.
 #if SPCOLOR_VECTOR_BYTES == 64

@@ -104,6 +104,13 @@ T relative_zero(Element element) {
   }
 }
 
+// A tensor for the gradient of `tensor` [B, N, C], `rows` of whose positions will be written.
+inline Tensor gradient_like(const Tensor& tensor, int64_t rows) {
+  return rows == tensor.size(0) * tensor.size(1)
+             ? torch::stable::new_empty(tensor, tensor.sizes())
+             : torch::stable::new_zeros(tensor, tensor.sizes());
+}
+
 // One side's unit vectors, in panels for the microkernel and, for a backward, in rows.
 template <class T>
 struct UnitVectors {
@@ -133,10 +140,9 @@ struct UnitVectors {
     Buffer<T> means;
     if (center) {
       const Buffer<T> sums(count * C, T(0));
-      run_tasks(count, [&](int64_t task, int64_t worker) {
+      run_tasks(count, [&](int64_t task, int64_t) {
         const Chunk& chunk = chunks[task];
-        kernels.sum_positions(positions(related, chunk), chunk.count, C, sums.get() + task * C,
-                              scratch.get() + worker * scratch_size);
+        kernels.sum_positions(positions(related, chunk), chunk.count, C, sums.get() + task * C);
       });
       means = Buffer<T>(int64_t(related.list.size()) * C);
       reduce_means(related, side, chunks, sums.get(), C, C, means.get());
@@ -157,9 +163,9 @@ struct UnitVectors {
   // Whether a feature of this class is not finite.
   bool is_spoiled(const RelatedClass& related_class) const {
     const ClassRows group = rows_of(related_class, side);
-    T sum = 0;
-    for (int64_t r = 0; r < group.count; ++r) sum += scale[group.row + r];
-    return sum != sum;
+    bool any = false;
+    for (int64_t r = 0; r < group.count; ++r) any |= scale[group.row + r] != scale[group.row + r];
+    return any;
   }
 
   // grad_rows [rows, row_stride]: gradients of the unit vectors, overwritten on the way.
@@ -180,8 +186,7 @@ struct UnitVectors {
       means = Buffer<T>(int64_t(related.list.size()) * C);
       reduce_means(related, side, chunks, sums.get(), row_stride, C, means.get());
     }
-    const Source grad = {"gradient", torch::stable::new_zeros(source.tensor, source.tensor.sizes()),
-                         source.order};
+    const Source grad = {"gradient", gradient_like(source.tensor, row_count(related)), source.order};
     run_tasks(count, [&](int64_t task, int64_t) {
       const Chunk& chunk = chunks[task];
       const ClassRows group = rows_of(related.list[chunk.group], side);
