@@ -35,6 +35,7 @@ SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T*
   for (int32_t e = 0; e < list.count; ++e) {
     const Vector<T> weight = splat<T>(list.weight[e]);
     const T* row = rows + list.index[e] * stride;
+    asm("" : "+r"(row));  // one pointer with U displacements, not U pointers kept in spilled registers
 #pragma GCC unroll 16
     for (int u = 0; u < U; ++u) sum[u] += weight * load(row + u * W);
   }

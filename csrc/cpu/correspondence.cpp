@@ -1,5 +1,6 @@
 // correspondence_cpu and its backward: checks, packing, tasks, and results back to their positions.
 #include <cmath>
+#include <numeric>
 #include <tuple>
 
 #include <torch/csrc/stable/library.h>
@@ -58,20 +59,26 @@ struct Inputs {
   }
 
   bool is_double() const { return query.tensor.scalar_type() == ScalarType::Double; }
+  template <class T>
+  Batches batches(const Kernels<T>& kernels) const {
+    return related_classes(query_offsets, key_offsets, N, M, query.tensor.size(2) * sizeof(T),
+                           kernels.query_width, kernels.key_width);
+  }
+
   ScalarType accumulation() const { return is_double() ? ScalarType::Double : ScalarType::Float; }
 };
 
-// Values of every related class in panels like the keys'.
+// Values of a batch in panels like the keys'.
 template <class T>
-Buffer<T> pack_values(const Inputs& in, const RelatedClasses& related, const Kernels<T>& kernels) {
-  const std::vector<Chunk> chunks = chunks_of(related, Side::key, chunk_rows);
+Buffer<T> pack_values(const Inputs& in, const Batch& batch, const Kernels<T>& kernels) {
+  const std::vector<Chunk> chunks = chunks_of(batch, Side::key, chunk_rows);
   const int64_t count = int64_t(chunks.size());
   const int64_t scratch_size = kernels.key_width * (in.D + pack_padding);
   const Buffer<T> scratch(workers_for(count) * scratch_size);
-  Buffer<T> panels(related.key_slots * in.D);
+  Buffer<T> panels(batch.key_slots * in.D);
   run_tasks(count, [&](int64_t task, int64_t worker) {
     const Chunk& chunk = chunks[task];
-    const ClassRows group = rows_of(related.list[chunk.group], Side::key);
+    const ClassRows group = rows_of(batch.list[chunk.group], Side::key);
     PackTask<T> pack{};
     pack.source = in.value->positions(group.image, group.rank + chunk.begin);
     pack.count = chunk.count;
@@ -153,21 +160,17 @@ class RowWriter {
 };
 
 template <class T>
-Outputs<T> forward(const Inputs& in) {
-  const Kernels<T>& kernels = spcolor::kernels<T>();
-  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
-                                                 kernels.query_width, kernels.key_width);
-  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, false);
-  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, false);
-  const Buffer<T> value = in.value ? pack_values<T>(in, related, kernels) : Buffer<T>();
-  const Outputs<T> out(in);
-  const RowWriter<T> writer(in, out);
+void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels,
+             const RowWriter<T>& writer) {
+  const UnitVectors<T> query(in.query, Side::query, batch, kernels, in.center, in.normalize, false);
+  const UnitVectors<T> key(in.key, Side::key, batch, kernels, in.center, in.normalize, false);
+  const Buffer<T> value = in.value ? pack_values<T>(in, batch, kernels) : Buffer<T>();
 
   constexpr int64_t task_rows = 48;  // a multiple of every query width
-  std::vector<Chunk> tasks = chunks_of(related, Side::query, task_rows);
+  std::vector<Chunk> tasks = chunks_of(batch, Side::query, task_rows);
   // The longest first: what is left for the end is small.
   std::stable_sort(tasks.begin(), tasks.end(), [&](const Chunk& a, const Chunk& b) {
-    return a.count * related.list[a.group].m > b.count * related.list[b.group].m;
+    return a.count * batch.list[a.group].m > b.count * batch.list[b.group].m;
   });
   const int64_t count = int64_t(tasks.size());
   const int64_t state_size = task_rows * ((1 + in.D) * kernels.lanes + 4);
@@ -175,7 +178,7 @@ Outputs<T> forward(const Inputs& in) {
   const Buffer<T> scratch(workers_for(count) * scratch_size);
   run_tasks(count, [&](int64_t task, int64_t worker) {
     const Chunk& chunk = tasks[task];
-    const RelatedClass& c = related.list[chunk.group];
+    const RelatedClass& c = batch.list[chunk.group];
     T* state = scratch.get() + worker * scratch_size;
     T* results = state + state_size;
     const RowResults<T> rows{results, results + task_rows, results + 3 * task_rows,
@@ -190,6 +193,14 @@ Outputs<T> forward(const Inputs& in) {
       writer.write(c, chunk.begin + r, rows, r,
                    key_is_spoiled || std::isnan(query.scale[c.query_row + chunk.begin + r]));
   });
+}
+
+template <class T>
+Outputs<T> forward(const Inputs& in) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const Outputs<T> out(in);
+  const RowWriter<T> writer(in, out);
+  in.batches(kernels).run([&](const Batch& batch) { forward(in, batch, kernels, writer); });
   return out;
 }
 
@@ -241,43 +252,42 @@ Saved checked(const Inputs& in, const Saved& given) {
           given.weight_cutoff};
 }
 
+// [B, M]: rank of each key position in its image's class order.
+Buffer<int32_t> ranks_of_keys(const Inputs& in) {
+  Buffer<int32_t> ranks(in.B * in.M);
+  const int32_t* order = in.key.order ? in.key.order->const_data_ptr<int32_t>() : nullptr;
+  for (int64_t b = 0; b < in.B; ++b)
+    for (int64_t rank = 0; rank < in.M; ++rank)
+      ranks[b * in.M + (order ? order[b * in.M + rank] : rank)] = int32_t(rank);
+  return ranks;
+}
+
 // Incoming gradients and saved results of the related query rows, in class order.
 template <class T>
 struct RowGradients {
   Buffer<T> maximum, log2_mass, threshold, offset, grad_warped, grad_similarity, score_gradient;
   Buffer<int32_t> rank;
 
-  RowGradients(const Inputs& in, const Saved& saved, const RelatedClasses& related)
-      : maximum(related.query_rows),
-        log2_mass(related.query_rows),
-        threshold(related.query_rows),
-        offset(related.query_rows),
-        grad_warped(related.query_rows * in.D, T(0)),
-        grad_similarity(related.query_rows),
-        score_gradient(related.query_rows, T(0)),
-        rank(related.query_rows) {
-    const std::vector<Chunk> chunks = chunks_of(related, Side::query, chunk_rows);
-    const Buffer<int32_t> key_ranks = ranks_of_keys(in);
+  // key_ranks: [B, M], see ranks_of_keys.
+  RowGradients(const Inputs& in, const Saved& saved, const Batch& batch,
+               const Buffer<int32_t>& key_ranks)
+      : maximum(batch.query_rows),
+        log2_mass(batch.query_rows),
+        threshold(batch.query_rows),
+        offset(batch.query_rows),
+        grad_warped(batch.query_rows * in.D, T(0)),
+        grad_similarity(batch.query_rows),
+        score_gradient(batch.query_rows, T(0)),
+        rank(batch.query_rows) {
+    const std::vector<Chunk> chunks = chunks_of(batch, Side::query, chunk_rows);
     run_tasks(int64_t(chunks.size()), [&](int64_t task, int64_t) {
-      const RelatedClass& c = related.list[chunks[task].group];
+      const RelatedClass& c = batch.list[chunks[task].group];
       for (int64_t r = chunks[task].begin; r < chunks[task].begin + chunks[task].count; ++r)
         read_row(in, saved, c, r, key_ranks);
     });
   }
 
  private:
-  // [B, M]: rank of each key position in its image's class order.
-  static Buffer<int32_t> ranks_of_keys(const Inputs& in) {
-    Buffer<int32_t> ranks(in.B * in.M);
-    for (int64_t b = 0; b < in.B; ++b)
-      for (int64_t rank = 0; rank < in.M; ++rank) {
-        const int64_t at = b * in.M + rank;
-        const int64_t position = in.key.order ? in.key.order->const_data_ptr<int32_t>()[at] : rank;
-        ranks[b * in.M + position] = int32_t(rank);
-      }
-    return ranks;
-  }
-
   void read_row(const Inputs& in, const Saved& saved, const RelatedClass& c, int64_t r,
                 const Buffer<int32_t>& key_ranks) {
     const int64_t row = c.query_row + r, at = c.image * in.N + c.query_rank + r;
@@ -308,11 +318,11 @@ struct RowGradients {
 
 // A class with a feature that is not finite has gradients that are not a number.
 template <class T>
-void spoil(const RelatedClasses& related, const UnitVectors<T>& query, const UnitVectors<T>& key,
+void spoil(const Batch& batch, const UnitVectors<T>& query, const UnitVectors<T>& key,
            const Buffer<T>& grad_query, const Buffer<T>& grad_key, const Buffer<T>& grad_value,
            int64_t D, const RowGradients<T>& rows) {
   const T nan = T(std::nan(""));
-  for (const RelatedClass& c : related.list) {
+  for (const RelatedClass& c : batch.list) {
     if (!query.is_spoiled(c) && !key.is_spoiled(c)) continue;
     std::fill_n(grad_query.get() + c.query_row * query.row_stride, c.n * query.row_stride, nan);
     std::fill_n(grad_key.get() + c.key_row * key.row_stride, c.m * key.row_stride, nan);
@@ -322,49 +332,48 @@ void spoil(const RelatedClasses& related, const UnitVectors<T>& query, const Uni
   }
 }
 
-// Panels [slots, D] back to positions, in value's own type.
+// Panels [slots, D] back to the batch's positions of `grad`, in value's own type.
 template <class T>
-Tensor unpack_values(const Inputs& in, const RelatedClasses& related, const Kernels<T>& kernels,
-                     const Buffer<T>& panels) {
-  const Source grad = {"value", gradient_like(in.value->tensor, related.key_rows), in.value->order};
-  const int64_t width = kernels.key_width, D = in.D;
+void unpack_values(const Batch& batch, const Kernels<T>& kernels, int64_t D,
+                   const Buffer<T>& panels, const Source& grad) {
+  const int64_t width = kernels.key_width;
   std::vector<T> row(D);
-  for (const RelatedClass& c : related.list)
+  for (const RelatedClass& c : batch.list)
     for (int64_t j = 0; j < c.m; ++j) {
       const T* panel = panels.get() + (c.key_slot + j / width * width) * D + j % width;
       for (int64_t d = 0; d < D; ++d) row[d] = panel[d * width];
       kernels.scatter_rows(row.data(), nullptr, 1, D, D, grad.positions(c.image, c.key_rank + j));
     }
-  return grad.tensor;
 }
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
-struct Wanted {
-  bool query, key, value, temperature;
+// Where a backward writes: the gradients that are wanted, and per related class what the
+// temperature's gradient sums up.
+struct GradientTargets {
+  std::optional<Source> query, key, value;
+  Buffer<double> score_gradient;  // [related classes]
 };
 
 template <class T>
-Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
-  const Kernels<T>& kernels = spcolor::kernels<T>();
-  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
-                                                 kernels.query_width, kernels.key_width);
-  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, true);
-  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, true);
+void backward(const Inputs& in, const Saved& saved, const Batch& batch, const Kernels<T>& kernels,
+              const Buffer<int32_t>& key_ranks, const GradientTargets& targets) {
+  const UnitVectors<T> query(in.query, Side::query, batch, kernels, in.center, in.normalize, true);
+  const UnitVectors<T> key(in.key, Side::key, batch, kernels, in.center, in.normalize, true);
   const bool has_softmax = saved.has_softmax();
-  const Buffer<T> value = has_softmax ? pack_values<T>(in, related, kernels) : Buffer<T>();
-  const RowGradients<T> rows(in, saved, related);
+  const Buffer<T> value = has_softmax ? pack_values<T>(in, batch, kernels) : Buffer<T>();
+  const RowGradients<T> rows(in, saved, batch, key_ranks);
   const int64_t C = query.C, D = in.D, stride = query.row_stride;
-  const Buffer<T> grad_query(related.query_rows * stride, T(0));
-  const Buffer<T> grad_key(related.key_rows * stride, T(0));
-  const Buffer<T> grad_value =
-      wanted.value ? Buffer<T>(related.key_slots * D, T(0)) : Buffer<T>();
+  const Buffer<T> grad_query(batch.query_rows * stride, T(0));
+  const Buffer<T> grad_key(batch.key_rows * stride, T(0));
+  const Buffer<T> grad_value = targets.value ? Buffer<T>(batch.key_slots * D, T(0)) : Buffer<T>();
 
   run_rectangles(
-      rectangle_rounds(related, kernels.query_width, kernels.key_width),
+      rectangle_rounds(batch, kernels.query_width, kernels.key_width),
       [&](const Rectangle& rectangle, void* scratch) {
-        const RelatedClass& c = related.list[rectangle.group];
-        const int64_t row = c.query_row + rectangle.first_row, key_row = c.key_row + rectangle.first_key;
+        const RelatedClass& c = batch.list[rectangle.group];
+        const int64_t row = c.query_row + rectangle.first_row;
+        const int64_t key_row = c.key_row + rectangle.first_key;
         const int64_t slot = c.key_slot + rectangle.first_key;
         BackwardTask<T> task{};
         task.query = query.panels.get() + (c.query_slot + rectangle.first_row) * C;
@@ -389,27 +398,50 @@ Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
         task.rank = rows.rank.get() + row;
         task.grad_query_rows = grad_query.get() + row * stride;
         task.grad_key_rows = grad_key.get() + key_row * stride;
-        task.grad_value = wanted.value && has_softmax ? grad_value.get() + slot * D : nullptr;
+        task.grad_value = targets.value && has_softmax ? grad_value.get() + slot * D : nullptr;
         task.score_gradient = rows.score_gradient.get() + row;
         task.scratch = scratch;
         kernels.backward(task);
       });
-  spoil(related, query, key, grad_query, grad_key, grad_value, D, rows);
+  spoil(batch, query, key, grad_query, grad_key, grad_value, D, rows);
 
-  const auto none = [&] { return torch::stable::new_empty(in.query.tensor, {0}); };
-  Tensor grad_temperature =
-      torch::stable::new_empty(in.query.tensor, wanted.temperature ? std::vector<int64_t>{}
-                                                                   : std::vector<int64_t>{0},
-                               in.accumulation());
-  if (wanted.temperature) {
-    double sum = 0;
-    for (int64_t r = 0; r < related.query_rows; ++r) sum += double(rows.score_gradient[r]);
-    *grad_temperature.template mutable_data_ptr<T>() = T(-sum / in.temperature);
+  for (const RelatedClass& c : batch.list) {
+    const T* sums = rows.score_gradient.get() + c.query_row;
+    targets.score_gradient[c.number] = std::accumulate(sums, sums + c.n, 0.0);
   }
-  return {wanted.query ? query.backward(related, kernels, grad_query) : none(),
-          wanted.key ? key.backward(related, kernels, grad_key) : none(),
-          wanted.value ? unpack_values(in, related, kernels, grad_value) : none(),
-          grad_temperature};
+  if (targets.query) query.backward(batch, kernels, grad_query, *targets.query);
+  if (targets.key) key.backward(batch, kernels, grad_key, *targets.key);
+  if (targets.value) unpack_values(batch, kernels, D, grad_value, *targets.value);
+}
+
+struct Wanted {
+  bool query, key, value, temperature;
+};
+
+template <class T>
+Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const Batches batches = in.batches(kernels);
+  const auto target = [](bool is_wanted, const std::optional<Source>& source, int64_t rows) {
+    return is_wanted ? std::optional(gradient_of(*source, rows)) : std::nullopt;
+  };
+  const GradientTargets targets{target(wanted.query, in.query, batches.query_rows),
+                                target(wanted.key, in.key, batches.key_rows),
+                                target(wanted.value, in.value, batches.key_rows),
+                                Buffer<double>(batches.count)};
+  const Buffer<int32_t> key_ranks = ranks_of_keys(in);
+  batches.run([&](const Batch& batch) { backward(in, saved, batch, kernels, key_ranks, targets); });
+
+  const Tensor none = torch::stable::new_empty(in.query.tensor, {0});
+  Tensor grad_temperature = none;
+  if (wanted.temperature) {
+    const double* sums = targets.score_gradient.get();
+    grad_temperature = torch::stable::new_empty(in.query.tensor, {}, in.accumulation());
+    *grad_temperature.template mutable_data_ptr<T>() =
+        T(-std::accumulate(sums, sums + batches.count, 0.0) / in.temperature);
+  }
+  const auto result = [&](const std::optional<Source>& source) { return source ? source->tensor : none; };
+  return {result(targets.query), result(targets.key), result(targets.value), grad_temperature};
 }
 
 Gradients correspondence_backward(

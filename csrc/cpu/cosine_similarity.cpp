@@ -47,6 +47,12 @@ struct Inputs {
 
   bool is_double() const { return query.tensor.scalar_type() == ScalarType::Double; }
 
+  template <class T>
+  Batches batches(const Kernels<T>& kernels) const {
+    return related_classes(query_offsets, key_offsets, N, M, query.tensor.size(2) * sizeof(T),
+                           kernels.query_width, kernels.key_width);
+  }
+
   // First element of a class's block of n x m scores, checked to fit into `total`.
   int64_t block_begin(const RelatedClass& c, int64_t total) const {
     const int64_t begin = block_offsets.const_data_ptr<int64_t>()[c.image * K + c.segment];
@@ -56,65 +62,56 @@ struct Inputs {
   }
 };
 
+// Scores of one batch, at their place in values [total].
 template <class T>
-std::vector<int64_t> block_begins(const Inputs& in, const RelatedClasses& related, int64_t total) {
-  std::vector<int64_t> begins;
-  for (const RelatedClass& c : related.list) begins.push_back(in.block_begin(c, total));
-  return begins;
-}
-
-template <class T>
-Tensor forward(const Inputs& in, int64_t total_size) {
-  const Kernels<T>& kernels = spcolor::kernels<T>();
-  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
-                                                 kernels.query_width, kernels.key_width);
-  const std::vector<int64_t> begins = block_begins<T>(in, related, total_size);
-  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, false);
-  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, false);
-  Tensor out = torch::stable::new_zeros(in.query.tensor, {total_size},
-                                        in.is_double() ? ScalarType::Double : ScalarType::Float);
-  T* values = out.template mutable_data_ptr<T>();
-
+void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels, T* values,
+             int64_t total) {
+  const UnitVectors<T> query(in.query, Side::query, batch, kernels, in.center, in.normalize, false);
+  const UnitVectors<T> key(in.key, Side::key, batch, kernels, in.center, in.normalize, false);
+  const T nan = T(std::nan(""));
   constexpr int64_t task_rows = 48;  // a multiple of every query width
-  const std::vector<Chunk> tasks = chunks_of(related, Side::query, task_rows);
-  run_tasks(int64_t(tasks.size()), [&](int64_t task_index, int64_t) {
-    const Chunk& chunk = tasks[task_index];
-    const RelatedClass& c = related.list[chunk.group];
+  const std::vector<Chunk> tasks = chunks_of(batch, Side::query, task_rows);
+  run_tasks(int64_t(tasks.size()), [&](int64_t index, int64_t) {
+    const Chunk& chunk = tasks[index];
+    const RelatedClass& c = batch.list[chunk.group];
+    T* block = values + in.block_begin(c, total) + chunk.begin * c.m;  // [chunk.count, m]
     ForwardTask<T> task{};
     task.query = query.panels.get() + (c.query_slot + chunk.begin) * query.C;
     task.key = key.panels.get() + c.key_slot * key.C;
     task.rows = chunk.count;
     task.m = c.m;
     task.channels = query.C;
-    T* block = values + begins[chunk.group] + chunk.begin * c.m;
     kernels.scores(task, block);
     // A vector that is not finite has a scale that is not a number.
     for (int64_t i = 0; i < chunk.count; ++i)
-      if (std::isnan(query.scale[c.query_row + chunk.begin + i]))
-        std::fill_n(block + i * c.m, c.m, T(std::nan("")));
-    if (!key.is_spoiled(c)) return;
+      if (std::isnan(query.scale[c.query_row + chunk.begin + i])) std::fill_n(block + i * c.m, c.m, nan);
     for (int64_t j = 0; j < c.m; ++j)
       if (std::isnan(key.scale[c.key_row + j]))
-        for (int64_t i = 0; i < chunk.count; ++i) block[i * c.m + j] = T(std::nan(""));
+        for (int64_t i = 0; i < chunk.count; ++i) block[i * c.m + j] = nan;
   });
+}
+
+template <class T>
+Tensor forward(const Inputs& in, int64_t total) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  Tensor out = torch::stable::new_zeros(in.query.tensor, {total},
+                                        in.is_double() ? ScalarType::Double : ScalarType::Float);
+  T* values = out.template mutable_data_ptr<T>();
+  in.batches(kernels).run([&](const Batch& batch) { forward(in, batch, kernels, values, total); });
   return out;
 }
 
 template <class T>
-std::tuple<Tensor, Tensor> backward(const Inputs& in, const Tensor& grad) {
-  const Kernels<T>& kernels = spcolor::kernels<T>();
-  const RelatedClasses related = related_classes(in.query_offsets, in.key_offsets, in.N, in.M,
-                                                 kernels.query_width, kernels.key_width);
-  const std::vector<int64_t> begins = block_begins<T>(in, related, grad.numel());
-  const UnitVectors<T> query(in.query, Side::query, related, kernels, in.center, in.normalize, true);
-  const UnitVectors<T> key(in.key, Side::key, related, kernels, in.center, in.normalize, true);
+void backward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels, const Tensor& grad,
+              const Source& target_query, const Source& target_key) {
+  const UnitVectors<T> query(in.query, Side::query, batch, kernels, in.center, in.normalize, true);
+  const UnitVectors<T> key(in.key, Side::key, batch, kernels, in.center, in.normalize, true);
   const int64_t stride = query.row_stride;
-  const Buffer<T> grad_query(related.query_rows * stride, T(0));
-  const Buffer<T> grad_key(related.key_rows * stride, T(0));
-  const T* grad_scores = grad.const_data_ptr<T>();
-  run_rectangles(rectangle_rounds(related, kernels.query_width, kernels.key_width),
+  const Buffer<T> grad_query(batch.query_rows * stride, T(0));
+  const Buffer<T> grad_key(batch.key_rows * stride, T(0));
+  run_rectangles(rectangle_rounds(batch, kernels.query_width, kernels.key_width),
                  [&](const Rectangle& rectangle, void* scratch) {
-                   const RelatedClass& c = related.list[rectangle.group];
+                   const RelatedClass& c = batch.list[rectangle.group];
                    const int64_t row = c.query_row + rectangle.first_row;
                    const int64_t key_row = c.key_row + rectangle.first_key;
                    BackwardTask<T> task{};
@@ -123,7 +120,7 @@ std::tuple<Tensor, Tensor> backward(const Inputs& in, const Tensor& grad) {
                    task.rows = rectangle.rows;
                    task.m = rectangle.keys;
                    task.row_stride = stride;
-                   task.grad_scores = grad_scores + begins[rectangle.group] +
+                   task.grad_scores = grad.const_data_ptr<T>() + in.block_begin(c, grad.numel()) +
                                       rectangle.first_row * c.m + rectangle.first_key;
                    task.grad_scores_stride = c.m;
                    task.grad_query_rows = grad_query.get() + row * stride;
@@ -131,7 +128,19 @@ std::tuple<Tensor, Tensor> backward(const Inputs& in, const Tensor& grad) {
                    task.scratch = scratch;
                    kernels.backward(task);
                  });
-  return {query.backward(related, kernels, grad_query), key.backward(related, kernels, grad_key)};
+  query.backward(batch, kernels, grad_query, target_query);
+  key.backward(batch, kernels, grad_key, target_key);
+}
+
+template <class T>
+std::tuple<Tensor, Tensor> backward(const Inputs& in, const Tensor& grad) {
+  const Kernels<T>& kernels = spcolor::kernels<T>();
+  const Batches batches = in.batches(kernels);
+  const Source grad_query = gradient_of(in.query, batches.query_rows);
+  const Source grad_key = gradient_of(in.key, batches.key_rows);
+  batches.run(
+      [&](const Batch& batch) { backward(in, batch, kernels, grad, grad_query, grad_key); });
+  return {grad_query.tensor, grad_key.tensor};
 }
 
 Tensor cosine_similarity(const Tensor& query,          // [B, N, C]

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -18,17 +19,34 @@ namespace spcolor {
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
+// Whether this thread is working on a task: what the task runs in turn, it runs alone.
+inline bool& inside_task() {
+  thread_local bool inside = false;
+  return inside;
+}
+
+class TaskScope {
+ public:
+  TaskScope() { inside_task() = true; }
+  ~TaskScope() { inside_task() = false; }
+};
+
 // How many workers run_tasks(count, ...) uses: their scratch is theirs alone.
 inline int64_t workers_for(int64_t count) {
+  if (inside_task()) return 1;
   return std::max<int64_t>(1, std::min<int64_t>(torch::stable::get_num_threads(), count));
 }
 
-// Calls body(task, worker) once for every task in 0..count-1, in rising order per worker.
+// Calls body(task, worker) once for every task in 0..count-1.
 template <class Body>
 void run_tasks(int64_t count, const Body& body) {
-  if (count == 0) return;
+  if (workers_for(count) == 1) {
+    for (int64_t task = 0; task < count; ++task) body(task, 0);
+    return;
+  }
   std::atomic<int64_t> next{0};
   torch::stable::parallel_for(0, workers_for(count), 1, [&](int64_t begin, int64_t end) {
+    const TaskScope scope;
     for (int64_t worker = begin; worker < end; ++worker)
       for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < count;)
         body(task, worker);
@@ -46,11 +64,12 @@ class BlockCache {
   void* take(size_t bytes) {
     {
       const std::lock_guard<std::mutex> guard(mutex_);
-      for (auto block = blocks_.begin(); block != blocks_.end(); ++block)
+      // The last given first: it is the likeliest to be in a cache.
+      for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block)
         if (bytes <= block->bytes && block->bytes <= 2 * bytes) {
           void* data = block->data;
           cached_ -= block->bytes;
-          blocks_.erase(block);
+          blocks_.erase(std::next(block).base());
           return data;
         }
     }
@@ -90,7 +109,7 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(int64_t size)
-      : bytes_(size_t(round_up(size * int64_t(sizeof(T)) + 1, BlockCache::alignment))),
+      : bytes_(size_t(round_up(size * int64_t(sizeof(T)) + 1, granularity))),
         data_(static_cast<T*>(BlockCache::instance().take(bytes_))) {}
   Buffer(int64_t size, T value) : Buffer(size) { std::fill_n(data_, size, value); }
   Buffer(Buffer&& other) noexcept
@@ -108,6 +127,7 @@ class Buffer {
   T& operator[](int64_t i) const { return data_[i]; }
 
  private:
+  static constexpr int64_t granularity = 4096;  // sizes that differ little share cached blocks
   size_t bytes_ = 0;
   T* data_ = nullptr;
 };

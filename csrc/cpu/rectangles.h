@@ -14,13 +14,13 @@ struct Rectangle {
   int64_t first_key, keys;
 };
 
-inline std::vector<std::vector<Rectangle>> rectangle_rounds(const RelatedClasses& related,
+inline std::vector<std::vector<Rectangle>> rectangle_rounds(const Batch& batch,
                                                             int64_t query_width,
                                                             int64_t key_width) {
   constexpr int64_t side = 256;  // small enough to share a class of 4096 among 16 threads
   std::vector<std::vector<Rectangle>> rounds;
-  for (int64_t g = 0; g < int64_t(related.list.size()); ++g) {
-    const RelatedClass& c = related.list[g];
+  for (int64_t g = 0; g < int64_t(batch.list.size()); ++g) {
+    const RelatedClass& c = batch.list[g];
     const int64_t parts = std::max<int64_t>(1, std::min(c.n, c.m) / side);
     const int64_t rows = round_up(ceil_div(c.n, parts), query_width);
     const int64_t keys = round_up(ceil_div(c.m, parts), key_width);

@@ -1,4 +1,4 @@
-// Unit vectors of every related class in panels, and the way back for their gradients.
+// Unit vectors of a batch of related classes in panels, and the way back for their gradients.
 #pragma once
 
 #include <limits>
@@ -61,10 +61,10 @@ struct Chunk {
   int64_t group, begin, count;
 };
 
-inline std::vector<Chunk> chunks_of(const RelatedClasses& related, Side side, int64_t size) {
+inline std::vector<Chunk> chunks_of(const Batch& batch, Side side, int64_t size) {
   std::vector<Chunk> chunks;
-  for (int64_t g = 0; g < int64_t(related.list.size()); ++g) {
-    const int64_t count = rows_of(related.list[g], side).count;
+  for (int64_t g = 0; g < int64_t(batch.list.size()); ++g) {
+    const int64_t count = rows_of(batch.list[g], side).count;
     for (int64_t begin = 0; begin < count; begin += size)
       chunks.push_back({g, begin, std::min(size, count - begin)});
   }
@@ -75,15 +75,15 @@ constexpr int64_t chunk_rows = 192;  // a multiple of every panel width
 
 // Adds the chunks' sums [chunks, stride] into one mean per class [groups, C].
 template <class T>
-void reduce_means(const RelatedClasses& related, Side side, const std::vector<Chunk>& chunks,
+void reduce_means(const Batch& batch, Side side, const std::vector<Chunk>& chunks,
                   const T* sums, int64_t stride, int64_t C, T* means) {
   int64_t chunk = 0;
   std::vector<double> total(C);
-  for (int64_t g = 0; g < int64_t(related.list.size()); ++g) {
+  for (int64_t g = 0; g < int64_t(batch.list.size()); ++g) {
     std::fill(total.begin(), total.end(), 0.0);
     for (; chunk < int64_t(chunks.size()) && chunks[chunk].group == g; ++chunk)
       for (int64_t c = 0; c < C; ++c) total[c] += double(sums[chunk * stride + c]);
-    const double count = double(rows_of(related.list[g], side).count);
+    const double count = double(rows_of(batch.list[g], side).count);
     for (int64_t c = 0; c < C; ++c) means[g * C + c] = T(total[c] / count);
   }
 }
@@ -104,11 +104,13 @@ T relative_zero(Element element) {
   }
 }
 
-// A tensor for the gradient of `tensor` [B, N, C], `rows` of whose positions will be written.
-inline Tensor gradient_like(const Tensor& tensor, int64_t rows) {
-  return rows == tensor.size(0) * tensor.size(1)
-             ? torch::stable::new_empty(tensor, tensor.sizes())
-             : torch::stable::new_zeros(tensor, tensor.sizes());
+// A place for the gradient of `source` [B, N, C], of whose positions `rows` will be written.
+inline Source gradient_of(const Source& source, int64_t rows) {
+  const Tensor& x = source.tensor;
+  const bool is_whole = rows == x.size(0) * x.size(1);
+  return {source.name,
+          is_whole ? torch::stable::new_empty(x, x.sizes()) : torch::stable::new_zeros(x, x.sizes()),
+          source.order};
 }
 
 // One side's unit vectors, in panels for the microkernel and, for a backward, in rows.
@@ -122,7 +124,7 @@ struct UnitVectors {
   Buffer<T> rows;    // [rows, row_stride]
   Buffer<T> scale;   // [rows]
 
-  UnitVectors(Source source, Side side, const RelatedClasses& related, const Kernels<T>& kernels,
+  UnitVectors(Source source, Side side, const Batch& batch, const Kernels<T>& kernels,
               bool center, bool normalize, bool keep_rows)
       : source(source),
         side(side),
@@ -131,10 +133,10 @@ struct UnitVectors {
         row_stride(round_up(C, row_alignment)),
         center(center),
         normalize(normalize),
-        panels((side == Side::query ? related.query_slots : related.key_slots) * C),
-        rows(keep_rows ? row_count(related) * row_stride : 0),
-        scale(row_count(related)) {
-    const std::vector<Chunk> chunks = chunks_of(related, side, chunk_rows);
+        panels((side == Side::query ? batch.query_slots : batch.key_slots) * C),
+        rows(keep_rows ? row_count(batch) * row_stride : 0),
+        scale(row_count(batch)) {
+    const std::vector<Chunk> chunks = chunks_of(batch, side, chunk_rows);
     const int64_t count = int64_t(chunks.size()), scratch_size = width * (C + pack_padding);
     const Buffer<T> scratch(workers_for(count) * scratch_size);
     Buffer<T> means;
@@ -142,17 +144,17 @@ struct UnitVectors {
       const Buffer<T> sums(count * C, T(0));
       run_tasks(count, [&](int64_t task, int64_t) {
         const Chunk& chunk = chunks[task];
-        kernels.sum_positions(positions(related, chunk), chunk.count, C, sums.get() + task * C);
+        kernels.sum_positions(positions(batch, chunk), chunk.count, C, sums.get() + task * C);
       });
-      means = Buffer<T>(int64_t(related.list.size()) * C);
-      reduce_means(related, side, chunks, sums.get(), C, C, means.get());
+      means = Buffer<T>(int64_t(batch.list.size()) * C);
+      reduce_means(batch, side, chunks, sums.get(), C, C, means.get());
     }
     const T zero = relative_zero<T>(element_of(source.name, source.tensor));
     run_tasks(count, [&](int64_t task, int64_t worker) {
       const Chunk& chunk = chunks[task];
-      const ClassRows group = rows_of(related.list[chunk.group], side);
+      const ClassRows group = rows_of(batch.list[chunk.group], side);
       const int64_t row = group.row + chunk.begin;
-      kernels.pack_features({positions(related, chunk), chunk.count, C, width,
+      kernels.pack_features({positions(batch, chunk), chunk.count, C, width,
                              center ? means.get() + chunk.group * C : nullptr, normalize, zero,
                              panels.get() + (group.slot + chunk.begin) * C,
                              keep_rows ? rows.get() + row * row_stride : nullptr, row_stride,
@@ -169,41 +171,39 @@ struct UnitVectors {
   }
 
   // grad_rows [rows, row_stride]: gradients of the unit vectors, overwritten on the way.
-  // Returns the gradient of the source, 0 at positions of no related class.
-  Tensor backward(const RelatedClasses& related, const Kernels<T>& kernels,
-                  const Buffer<T>& grad_rows) const {
-    const std::vector<Chunk> chunks = chunks_of(related, side, chunk_rows);
+  // Writes the gradient of the source to the batch's positions of `grad`.
+  void backward(const Batch& batch, const Kernels<T>& kernels, const Buffer<T>& grad_rows,
+                const Source& grad) const {
+    const std::vector<Chunk> chunks = chunks_of(batch, side, chunk_rows);
     const int64_t count = int64_t(chunks.size());
     const Buffer<T> sums(count * row_stride, T(0));
     run_tasks(count, [&](int64_t task, int64_t) {
-      const int64_t row = rows_of(related.list[chunks[task].group], side).row + chunks[task].begin;
+      const int64_t row = rows_of(batch.list[chunks[task].group], side).row + chunks[task].begin;
       kernels.normalize_backward(grad_rows.get() + row * row_stride, rows.get() + row * row_stride,
                                  scale.get() + row, chunks[task].count, row_stride, normalize,
                                  sums.get() + task * row_stride);
     });
     Buffer<T> means;
     if (center) {
-      means = Buffer<T>(int64_t(related.list.size()) * C);
-      reduce_means(related, side, chunks, sums.get(), row_stride, C, means.get());
+      means = Buffer<T>(int64_t(batch.list.size()) * C);
+      reduce_means(batch, side, chunks, sums.get(), row_stride, C, means.get());
     }
-    const Source grad = {"gradient", gradient_like(source.tensor, row_count(related)), source.order};
     run_tasks(count, [&](int64_t task, int64_t) {
       const Chunk& chunk = chunks[task];
-      const ClassRows group = rows_of(related.list[chunk.group], side);
+      const ClassRows group = rows_of(batch.list[chunk.group], side);
       kernels.scatter_rows(grad_rows.get() + (group.row + chunk.begin) * row_stride,
                            center ? means.get() + chunk.group * C : nullptr, chunk.count, C,
                            row_stride, grad.positions(group.image, group.rank + chunk.begin));
     });
-    return grad.tensor;
   }
 
  private:
-  int64_t row_count(const RelatedClasses& related) const {
-    return side == Side::query ? related.query_rows : related.key_rows;
+  int64_t row_count(const Batch& batch) const {
+    return side == Side::query ? batch.query_rows : batch.key_rows;
   }
 
-  Positions positions(const RelatedClasses& related, const Chunk& chunk) const {
-    const ClassRows group = rows_of(related.list[chunk.group], side);
+  Positions positions(const Batch& batch, const Chunk& chunk) const {
+    const ClassRows group = rows_of(batch.list[chunk.group], side);
     return source.positions(group.image, group.rank + chunk.begin);
   }
 };
