@@ -67,7 +67,8 @@ SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const Tile<T>& til
   constexpr int W = Simd<T>::lanes, width = key_width<T>;
   const Vector<T> threshold = splat<T>(task.threshold[i]);
   const T* grad_warped = task.grad_warped + i * task.values;
-  T score_gradient = 0;
+  auto& row = scratch.row[r];
+  int32_t count = row.count;  // not through memory: one push would wait for the other
   for (int half = 0; half < 2; ++half) {
     const Vector<T> s = half ? tile.high(r) : tile.low(r);
     uint32_t kept = mask_greater(s, threshold);
@@ -81,15 +82,20 @@ SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const Tile<T>& til
       if (task.grad_value)
         store<T>(task.grad_value + at, load(task.grad_value + at) + p * grad_warped[d]);
     }
+    const Vector<T> gradients = p * projected * task.inverse_temperature;
+    if (task.score_gradient)
+      task.score_gradient[i] += horizontal_sum<T>(s > threshold ? gradients * s : Vector<T>{});
     alignas(64) T gradient[W];
-    store<T>(gradient, p * projected * task.inverse_temperature);
+    store<T>(gradient, gradients);
+    auto* columns = scratch.column + key_in_block + half * W;
     for (; kept; kept &= kept - 1) {
       const int l = __builtin_ctz(kept);
-      push(scratch, r, row_in_block, key_in_block + half * W + l, gradient[l]);
-      score_gradient += gradient[l] * tile.scores[r * width + half * W + l];
+      row.index[count] = int16_t(key_in_block + half * W + l);
+      row.weight[count++] = gradient[l];
+      columns[l].push(row_in_block, gradient[l]);
     }
   }
-  task.score_gradient[i] += score_gradient;
+  row.count = count;
 }
 
 // Works through rows first_row.. and keys first_key.. of the task, at most

@@ -348,11 +348,10 @@ void unpack_values(const Batch& batch, const Kernels<T>& kernels, int64_t D,
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
-// Where a backward writes: the gradients that are wanted, and per related class what the
-// temperature's gradient sums up.
+// Where a backward writes the gradients that are wanted.
 struct GradientTargets {
   std::optional<Source> query, key, value;
-  Buffer<double> score_gradient;  // [related classes]
+  Buffer<double> score_gradient;  // [related classes], what the temperature's gradient sums up
 };
 
 template <class T>
@@ -399,13 +398,14 @@ void backward(const Inputs& in, const Saved& saved, const Batch& batch, const Ke
         task.grad_query_rows = grad_query.get() + row * stride;
         task.grad_key_rows = grad_key.get() + key_row * stride;
         task.grad_value = targets.value && has_softmax ? grad_value.get() + slot * D : nullptr;
-        task.score_gradient = rows.score_gradient.get() + row;
+        task.score_gradient =
+            targets.score_gradient.get() ? rows.score_gradient.get() + row : nullptr;
         task.scratch = scratch;
         kernels.backward(task);
       });
   spoil(batch, query, key, grad_query, grad_key, grad_value, D, rows);
 
-  for (const RelatedClass& c : batch.list) {
+  if (targets.score_gradient.get()) for (const RelatedClass& c : batch.list) {
     const T* sums = rows.score_gradient.get() + c.query_row;
     targets.score_gradient[c.number] = std::accumulate(sums, sums + c.n, 0.0);
   }
@@ -428,7 +428,8 @@ Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
   const GradientTargets targets{target(wanted.query, in.query, batches.query_rows),
                                 target(wanted.key, in.key, batches.key_rows),
                                 target(wanted.value, in.value, batches.key_rows),
-                                Buffer<double>(batches.count)};
+                                wanted.temperature ? Buffer<double>(batches.count)
+                                                   : Buffer<double>()};
   const Buffer<int32_t> key_ranks = ranks_of_keys(in);
   batches.run([&](const Batch& batch) { backward(in, saved, batch, kernels, key_ranks, targets); });
 

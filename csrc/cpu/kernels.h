@@ -71,7 +71,7 @@ struct BackwardTask {
   T* grad_query_rows;    // [rows, row_stride], added to
   T* grad_key_rows;      // [m, row_stride], added to
   T* grad_value;         // panels like value, added to; or null
-  T* score_gradient;     // [rows] sum_j ds_ij s_ij of the softmax part, added to
+  T* score_gradient;     // [rows] sum_j ds_ij s_ij of the softmax part, added to; or null
   void* scratch;         // backward_scratch_bytes
 };
 

@@ -129,26 +129,36 @@ struct Exp2<double> {
   static constexpr int degree = 13, mantissa_bits = 52, bias = 1023;
 };
 
-// 2^x for x <= bias; 0 where x is too small for a normal number. Taylor series of 2^f, |f| <= 1/2:
-// its first omitted term is below half a unit in the last place.
+// ln(2)^k / k!, the Taylor coefficients of 2^f.
+template <int k>
+constexpr long double exp2_coefficient = exp2_coefficient<k - 1> * 0.693147180559945309417232121458176568L / k;
+template <>
+constexpr long double exp2_coefficient<0> = 1;
+
+// 2^f for |f| <= 1/2. The first omitted term is below half a unit in the last place.
+template <class T, int k = 0>
+SPCOLOR_INLINE Vector<T> exp2_series(Vector<T> f) {
+  if constexpr (k == Exp2<T>::degree)
+    return splat<T>(T(exp2_coefficient<k>));
+  else
+    return exp2_series<T, k + 1>(f) * f + T(exp2_coefficient<k>);
+}
+
+// 2^x for x <= bias; 0 where x is too small for a normal number.
 template <class T>
 SPCOLOR_INLINE Vector<T> exp2(Vector<T> x) {
   using Integer = typename Simd<T>::Integer;
   using Integers = typename Simd<T>::Integers;
   using E = Exp2<T>;
-  constexpr T ln2 = T(0.693147180559945309417232121458176568L);
   // Adding 1.5 * 2^mantissa_bits leaves the rounded x in the low bits of the sum.
   constexpr T shifter = T(3) * T(int64_t(1) << (E::mantissa_bits - 1));
   x = larger<T>(x, splat<T>(-T(E::bias)));
   const Vector<T> shifted = x + shifter;
   const Vector<T> f = x - (shifted - shifter);
-  Vector<T> sum = splat<T>(1);
-#pragma GCC unroll 16
-  for (int k = E::degree; k > 0; --k) sum = sum * f * (ln2 / T(k)) + T(1);
   Integers bits;
   __builtin_memcpy(&bits, &shifted, sizeof(bits));
   bits = (bits + Integer(E::bias)) << E::mantissa_bits;  // the shifter's own bits are shifted out
   Vector<T> power;
   __builtin_memcpy(&power, &bits, sizeof(power));
-  return sum * power;
+  return exp2_series<T>(f) * power;
 }
