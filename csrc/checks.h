@@ -1,15 +1,16 @@
-// Checks of what the operators are given: memory safety is decided here, whatever Python let through.
+// Checks of what the operators are given: memory safety is decided here, whatever Python let
+// through.
 #pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
 
 #include <sstream>
 #include <stdexcept>
 #include <string>
 
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-
-#define SPCOLOR_CHECK(condition, ...)                                        \
-  do {                                                                       \
+#define SPCOLOR_CHECK(condition, ...)                                         \
+  do {                                                                        \
     if (!(condition)) throw std::runtime_error(::spcolor::join(__VA_ARGS__)); \
   } while (0)
 

@@ -1,9 +1,12 @@
 // From the gradient of scores to those of unit vectors and values, element by element.
-// Included inside namespace spcolor::<level>, after tile.inl.
+// Included inside namespace spcolor::<level>.
 //
 // At a temperature of 0.01 few softmax weights matter, but nearly every tile holds one that does.
 // So a tile recomputes its scores, keeps the elements above the cutoff in lists, and each list adds
 // weighted rows to one gradient row that stays in registers meanwhile.
+#pragma once
+
+#include "tile.inl"
 
 // Elements of one row (or column) of a rectangle: other-side index and score gradient.
 template <class T, int capacity>
@@ -35,7 +38,8 @@ SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T*
   for (int32_t e = 0; e < list.count; ++e) {
     const Vector<T> weight = splat<T>(list.weight[e]);
     const T* row = rows + list.index[e] * stride;
-    asm("" : "+r"(row));  // one pointer with U displacements, not U pointers kept in spilled registers
+    asm(""
+        : "+r"(row));  // one pointer with U displacements, not U pointers kept in spilled registers
 #pragma GCC unroll 16
     for (int u = 0; u < U; ++u) sum[u] += weight * load(row + u * W);
   }

@@ -1,9 +1,9 @@
 // correspondence_cpu and its backward: checks, packing, tasks, and results back to their positions.
+#include <torch/csrc/stable/library.h>
+
 #include <cmath>
 #include <numeric>
 #include <tuple>
-
-#include <torch/csrc/stable/library.h>
 
 #include "rectangles.h"
 
@@ -119,7 +119,8 @@ struct RowResults {
   int32_t* rank;               // [rows]
 };
 
-// Writes rows to their positions. Pointers are read once: a tensor gives them through its C interface.
+// Writes rows to their positions. Pointers are read once: a tensor gives them through its C
+// interface.
 template <class T>
 class RowWriter {
  public:
@@ -138,8 +139,7 @@ class RowWriter {
              bool is_spoiled) const {
     const int64_t query_at = c.image * in_.N + c.query_rank + row;
     const int64_t key_at = c.image * in_.M + c.key_rank + results.rank[r];
-    const int64_t to =
-        query_order_ ? c.image * in_.N + query_order_[query_at] : query_at;
+    const int64_t to = query_order_ ? c.image * in_.N + query_order_[query_at] : query_at;
     const T nan = T(std::nan(""));
     const T maximum = is_spoiled || !std::isfinite(results.maximum[r]) ? nan : results.maximum[r];
     similarity_[to] = maximum;
@@ -185,8 +185,8 @@ void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels,
                              reinterpret_cast<int32_t*>(results + 2 * task_rows)};
     kernels.forward({query.panels.get() + (c.query_slot + chunk.begin) * query.C,
                      key.panels.get() + c.key_slot * key.C,
-                     in.value ? value.get() + c.key_slot * in.D : nullptr, chunk.count, c.m, query.C,
-                     in.D, T(log2_e / in.temperature), rows.maximum, rows.rank, rows.mass,
+                     in.value ? value.get() + c.key_slot * in.D : nullptr, chunk.count, c.m,
+                     query.C, in.D, T(log2_e / in.temperature), rows.maximum, rows.rank, rows.mass,
                      rows.warped, state});
     const bool key_is_spoiled = key.is_spoiled(c);
     for (int64_t r = 0; r < chunk.count; ++r)
@@ -405,10 +405,11 @@ void backward(const Inputs& in, const Saved& saved, const Batch& batch, const Ke
       });
   spoil(batch, query, key, grad_query, grad_key, grad_value, D, rows);
 
-  if (targets.score_gradient.get()) for (const RelatedClass& c : batch.list) {
-    const T* sums = rows.score_gradient.get() + c.query_row;
-    targets.score_gradient[c.number] = std::accumulate(sums, sums + c.n, 0.0);
-  }
+  if (targets.score_gradient.get())
+    for (const RelatedClass& c : batch.list) {
+      const T* sums = rows.score_gradient.get() + c.query_row;
+      targets.score_gradient[c.number] = std::accumulate(sums, sums + c.n, 0.0);
+    }
   if (targets.query) query.backward(batch, kernels, grad_query, *targets.query);
   if (targets.key) key.backward(batch, kernels, grad_key, *targets.key);
   if (targets.value) unpack_values(batch, kernels, D, grad_value, *targets.value);
@@ -425,11 +426,11 @@ Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
   const auto target = [](bool is_wanted, const std::optional<Source>& source, int64_t rows) {
     return is_wanted ? std::optional(gradient_of(*source, rows)) : std::nullopt;
   };
-  const GradientTargets targets{target(wanted.query, in.query, batches.query_rows),
-                                target(wanted.key, in.key, batches.key_rows),
-                                target(wanted.value, in.value, batches.key_rows),
-                                wanted.temperature ? Buffer<double>(batches.count)
-                                                   : Buffer<double>()};
+  const GradientTargets targets{
+      target(wanted.query, in.query, batches.query_rows),
+      target(wanted.key, in.key, batches.key_rows),
+      target(wanted.value, in.value, batches.key_rows),
+      wanted.temperature ? Buffer<double>(batches.count) : Buffer<double>()};
   const Buffer<int32_t> key_ranks = ranks_of_keys(in);
   batches.run([&](const Batch& batch) { backward(in, saved, batch, kernels, key_ranks, targets); });
 
@@ -441,7 +442,9 @@ Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
     *grad_temperature.template mutable_data_ptr<T>() =
         T(-std::accumulate(sums, sums + batches.count, 0.0) / in.temperature);
   }
-  const auto result = [&](const std::optional<Source>& source) { return source ? source->tensor : none; };
+  const auto result = [&](const std::optional<Source>& source) {
+    return source ? source->tensor : none;
+  };
   return {result(targets.query), result(targets.key), result(targets.value), grad_temperature};
 }
 

@@ -1,5 +1,8 @@
 // Maximum, softmax and warped values of query rows against the keys of their class, in one pass.
-// Included inside namespace spcolor::<level>, after tile.inl.
+// Included inside namespace spcolor::<level>.
+#pragma once
+
+#include "tile.inl"
 
 // A weight below 2^-dropped_bits of the row's largest is not computed: with m keys the row's mass
 // is off by at most m * 2^-dropped_bits, far inside what rounding costs.
@@ -64,7 +67,8 @@ void forward(const ForwardTask<T>& task) {
   const T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
   RunningRow<T>* running = reinterpret_cast<RunningRow<T>*>(task.state + task.rows * sums_size);
 
-  for (int64_t i = 0; i < task.rows; ++i) running[i] = {-T(__builtin_inf()), 0, -T(__builtin_inf()), 0};
+  for (int64_t i = 0; i < task.rows; ++i)
+    running[i] = {-T(__builtin_inf()), 0, -T(__builtin_inf()), 0};
   if (task.value)
     for (int64_t i = 0; i < task.rows * sums_size; ++i) task.state[i] = 0;
 

@@ -1,8 +1,8 @@
 // cosine_similarity_cpu and its backward: the scores of every related class, written out.
+#include <torch/csrc/stable/library.h>
+
 #include <cmath>
 #include <tuple>
-
-#include <torch/csrc/stable/library.h>
 
 #include "rectangles.h"
 
@@ -84,7 +84,8 @@ void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels, T*
     kernels.scores(task, block);
     // A vector that is not finite has a scale that is not a number.
     for (int64_t i = 0; i < chunk.count; ++i)
-      if (std::isnan(query.scale[c.query_row + chunk.begin + i])) std::fill_n(block + i * c.m, c.m, nan);
+      if (std::isnan(query.scale[c.query_row + chunk.begin + i]))
+        std::fill_n(block + i * c.m, c.m, nan);
     for (int64_t j = 0; j < c.m; ++j)
       if (std::isnan(key.scale[c.key_row + j]))
         for (int64_t i = 0; i < chunk.count; ++i) block[i * c.m + j] = nan;

@@ -40,12 +40,12 @@ struct ForwardTask {
   const T* key;    // [ceil(m / key_width), C, key_width]
   const T* value;  // [ceil(m / key_width), D, key_width]; null: only the maximum is wanted
   int64_t rows, m, channels, values;
-  T log2_scale;  // log2(e) / temperature
-  T* maximum;    // [rows]
+  T log2_scale;   // log2(e) / temperature
+  T* maximum;     // [rows]
   int32_t* rank;  // [rows] first rank of the maximum within the class
-  T* mass;       // [rows] sum_j exp((s_ij - maximum) / temperature)
-  T* warped;     // [rows, D]
-  T* state;      // [query rows of the task, (1 + D) * lanes]
+  T* mass;        // [rows] sum_j exp((s_ij - maximum) / temperature)
+  T* warped;      // [rows, D]
+  T* state;       // [query rows of the task, (1 + D) * lanes]
 };
 
 // Gradient of the scores of a rectangle of one class, spread onto its query and key rows.
@@ -68,11 +68,11 @@ struct BackwardTask {
   const int32_t* rank;       // [rows]
   const T* grad_scores;      // [rows, grad_scores_stride] given score gradients, or null
   int64_t grad_scores_stride;
-  T* grad_query_rows;    // [rows, row_stride], added to
-  T* grad_key_rows;      // [m, row_stride], added to
-  T* grad_value;         // panels like value, added to; or null
-  T* score_gradient;     // [rows] sum_j ds_ij s_ij of the softmax part, added to; or null
-  void* scratch;         // backward_scratch_bytes
+  T* grad_query_rows;  // [rows, row_stride], added to
+  T* grad_key_rows;    // [m, row_stride], added to
+  T* grad_value;       // panels like value, added to; or null
+  T* score_gradient;   // [rows] sum_j ds_ij s_ij of the softmax part, added to; or null
+  void* scratch;       // backward_scratch_bytes
 };
 
 template <class T>

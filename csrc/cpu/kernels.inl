@@ -1,8 +1,6 @@
 // The whole table of one level. Included inside namespace spcolor::<level>.
 
-#include "simd.inl"
-
-#include "tile.inl"
+#pragma once
 
 #include "backward.inl"
 #include "correspondence.inl"
@@ -11,18 +9,9 @@
 template <class T>
 const Kernels<T>& kernels() {
   static constexpr Kernels<T> table = {
-      SPCOLOR_LEVEL_NAME,
-      query_width,
-      key_width<T>,
-      Simd<T>::lanes,
-      sum_positions<T>,
-      pack_features<T>,
-      pack_values<T>,
-      forward<T>,
-      scores<T>,
-      backward<T>,
-      normalize_backward<T>,
-      scatter_rows<T>,
+      SPCOLOR_LEVEL_NAME, query_width,      key_width<T>,          Simd<T>::lanes,
+      sum_positions<T>,   pack_features<T>, pack_values<T>,        forward<T>,
+      scores<T>,          backward<T>,      normalize_backward<T>, scatter_rows<T>,
   };
   return table;
 }

@@ -1,7 +1,6 @@
 // The kernels for processors with avx2, fma.
 #if defined(__x86_64__)
 #include <immintrin.h>
-
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 

@@ -1,7 +1,6 @@
 // The kernels for processors with avx512f, avx512bw, avx512dq, avx512vl, avx2, fma.
 #if defined(__x86_64__)
 #include <immintrin.h>
-
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
@@ -12,7 +11,8 @@
 
 // From here on, and only here, the compiler may use these instructions.
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")

@@ -1,12 +1,11 @@
 // segment_layout: a stable counting sort of every image's positions by class.
 #include <Python.h>
+#include <torch/csrc/stable/library.h>
 
 #include <algorithm>
 #include <limits>
 #include <tuple>
 #include <vector>
-
-#include <torch/csrc/stable/library.h>
 
 #include "../checks.h"
 #include "parallel.h"
@@ -69,7 +68,7 @@ STABLE_TORCH_LIBRARY_IMPL(spcolor_ops, CPU, m) {
 
 // An empty module, so that the library is also a valid Python extension.
 extern "C" PyObject* PyInit__C_cpu(void) {
-  static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C_cpu", nullptr, -1, nullptr,
-                                   nullptr, nullptr, nullptr, nullptr};
+  static PyModuleDef definition = {
+      PyModuleDef_HEAD_INIT, "_C_cpu", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
   return PyModule_Create(&definition);
 }

@@ -35,8 +35,8 @@ Level choose() {
   SPCOLOR_CHECK(name == "portable" || name == "avx2" || name == "avx512",
                 "SPCOLOR_CPU_LEVEL: expected portable, avx2 or avx512, got '", name, "'");
   if (name == "portable") return Level::portable;
-  SPCOLOR_CHECK(name == "avx2" ? has_avx2() : has_avx512(), "SPCOLOR_CPU_LEVEL: this processor has no ",
-                name);
+  SPCOLOR_CHECK(name == "avx2" ? has_avx2() : has_avx512(),
+                "SPCOLOR_CPU_LEVEL: this processor has no ", name);
   return name == "avx2" ? Level::avx2 : Level::avx512;
 }
 

@@ -2,6 +2,8 @@
 // writes its own output, and threads take the next task as they become free.
 #pragma once
 
+#include <torch/csrc/stable/ops.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -11,8 +13,6 @@
 #include <new>
 #include <utility>
 #include <vector>
-
-#include <torch/csrc/stable/ops.h>
 
 namespace spcolor {
 

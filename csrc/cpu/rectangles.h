@@ -1,7 +1,7 @@
-// How a backward shares its work: every class's n x m scores in P x P rectangles, taken in P rounds.
-// Round t holds the rectangles (i, (i + t) mod P). Within a round no two of them touch the same
-// query or key rows, so gradients are added in place, without partial copies, in an order that the
-// shape alone decides.
+// How a backward shares its work: every class's n x m scores in P x P rectangles, taken in P
+// rounds. Round t holds the rectangles (i, (i + t) mod P). Within a round no two of them touch the
+// same query or key rows, so gradients are added in place, without partial copies, in an order that
+// the shape alone decides.
 #pragma once
 
 #include "unit_vectors.h"
@@ -14,8 +14,7 @@ struct Rectangle {
   int64_t first_key, keys;
 };
 
-inline std::vector<std::vector<Rectangle>> rectangle_rounds(const Batch& batch,
-                                                            int64_t query_width,
+inline std::vector<std::vector<Rectangle>> rectangle_rounds(const Batch& batch, int64_t query_width,
                                                             int64_t key_width) {
   constexpr int64_t side = 256;  // small enough to share a class of 4096 among 16 threads
   std::vector<std::vector<Rectangle>> rounds;

@@ -22,7 +22,7 @@ struct RelatedClass {
 // Related classes that are worked on together.
 struct Batch {
   std::vector<RelatedClass> list;
-  int64_t query_rows = 0, key_rows = 0;    // totals
+  int64_t query_rows = 0, key_rows = 0;  // totals
   int64_t query_slots = 0, key_slots = 0;
 
   void add(RelatedClass c, int64_t query_width, int64_t key_width) {
@@ -38,12 +38,12 @@ struct Batch {
   }
 };
 
-// All related classes. A small batch fits a core's cache and is one core's task from the features to
-// the result; the large classes form one batch whose every pass is shared by all cores.
+// All related classes. A small batch fits a core's cache and is one core's task from the features
+// to the result; the large classes form one batch whose every pass is shared by all cores.
 struct Batches {
   std::vector<Batch> small;
   Batch large;
-  int64_t count = 0;                    // of related classes
+  int64_t count = 0;                     // of related classes
   int64_t query_rows = 0, key_rows = 0;  // positions that they have
 
   // Calls body(batch) for every batch.

@@ -1,5 +1,8 @@
 // Features in, features' gradients out: gather into class order, centre, normalise, and back.
-// Included inside namespace spcolor::<level>, after simd.inl.
+// Included inside namespace spcolor::<level>.
+#pragma once
+
+#include "tile.inl"
 
 template <class T, class E>
 SPCOLOR_INLINE T to(E x) {
@@ -133,7 +136,8 @@ SPCOLOR_INLINE void transpose_strip(const T* rows, int64_t stride, int64_t chann
     transpose_square<T>(square);
 #pragma GCC unroll 16
     for (int l = 0; l < W; ++l)
-      if (c + l < channels) __builtin_memcpy(panel + (c + l) * width, &square[l], count * sizeof(T));
+      if (c + l < channels)
+        __builtin_memcpy(panel + (c + l) * width, &square[l], count * sizeof(T));
   }
 }
 
@@ -219,7 +223,8 @@ void scatter(const T* grad_rows, const T* mean, int64_t count, int64_t channels,
   for (int64_t r = 0; r < count; ++r) {
     E* x = data + (target.order ? target.order[r] : r) * target.stride;
     const T* grad = grad_rows + r * row_stride;
-    for (int64_t c = 0; c < channels; ++c) x[c] = static_cast<E>(mean ? grad[c] - mean[c] : grad[c]);
+    for (int64_t c = 0; c < channels; ++c)
+      x[c] = static_cast<E>(mean ? grad[c] - mean[c] : grad[c]);
   }
 }
 

@@ -1,6 +1,8 @@
-// Vectors of the level being compiled: SPCOLOR_VECTOR_BYTES wide, in GCC's and clang's own notation.
-// Included inside namespace spcolor::<level>, under that level's target options. No standard library
-// function is called here: its templates would be shared with other levels by the linker.
+// Vectors of the level being compiled: SPCOLOR_VECTOR_BYTES wide, in GCC's and clang's own
+// notation. Included inside namespace spcolor::<level>, under that level's target options. No
+// standard library function is called here: its templates would be shared with other levels by the
+// linker.
+#pragma once
 
 #define SPCOLOR_INLINE inline __attribute__((always_inline))
 
@@ -131,7 +133,8 @@ struct Exp2<double> {
 
 // ln(2)^k / k!, the Taylor coefficients of 2^f.
 template <int k>
-constexpr long double exp2_coefficient = exp2_coefficient<k - 1> * 0.693147180559945309417232121458176568L / k;
+constexpr long double exp2_coefficient =
+    exp2_coefficient<k - 1> * 0.693147180559945309417232121458176568L / k;
 template <>
 constexpr long double exp2_coefficient<0> = 1;
 

@@ -1,5 +1,8 @@
 // The microkernel: scores of one query panel against one key panel.
-// Included inside namespace spcolor::<level>, after simd.inl.
+// Included inside namespace spcolor::<level>.
+#pragma once
+
+#include "simd.inl"
 
 // Query rows of a tile; two vectors of keys. The accumulators, two key vectors and one broadcast
 // must fit the registers: 12 * 2 + 3 of 32, or 6 * 2 + 3 of 16.

@@ -75,8 +75,8 @@ constexpr int64_t chunk_rows = 192;  // a multiple of every panel width
 
 // Adds the chunks' sums [chunks, stride] into one mean per class [groups, C].
 template <class T>
-void reduce_means(const Batch& batch, Side side, const std::vector<Chunk>& chunks,
-                  const T* sums, int64_t stride, int64_t C, T* means) {
+void reduce_means(const Batch& batch, Side side, const std::vector<Chunk>& chunks, const T* sums,
+                  int64_t stride, int64_t C, T* means) {
   int64_t chunk = 0;
   std::vector<double> total(C);
   for (int64_t g = 0; g < int64_t(batch.list.size()); ++g) {
@@ -108,9 +108,10 @@ T relative_zero(Element element) {
 inline Source gradient_of(const Source& source, int64_t rows) {
   const Tensor& x = source.tensor;
   const bool is_whole = rows == x.size(0) * x.size(1);
-  return {source.name,
-          is_whole ? torch::stable::new_empty(x, x.sizes()) : torch::stable::new_zeros(x, x.sizes()),
-          source.order};
+  return {
+      source.name,
+      is_whole ? torch::stable::new_empty(x, x.sizes()) : torch::stable::new_zeros(x, x.sizes()),
+      source.order};
 }
 
 // One side's unit vectors, in panels for the microkernel and, for a backward, in rows.
@@ -124,8 +125,8 @@ struct UnitVectors {
   Buffer<T> rows;    // [rows, row_stride]
   Buffer<T> scale;   // [rows]
 
-  UnitVectors(Source source, Side side, const Batch& batch, const Kernels<T>& kernels,
-              bool center, bool normalize, bool keep_rows)
+  UnitVectors(Source source, Side side, const Batch& batch, const Kernels<T>& kernels, bool center,
+              bool normalize, bool keep_rows)
       : source(source),
         side(side),
         C(source.tensor.size(2)),

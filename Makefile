@@ -1,0 +1,56 @@
+# Every target sets up what it needs: a virtual environment in .venv, the packages, the C++ library.
+
+PYTHON ?= python3
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := $(VENV)/.packages
+LIBRARY := spcolor_ops/_C_cpu.abi3.so
+CSRC := $(shell find csrc -type f)
+CPP := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+SANITIZED := build/sanitized
+
+.PHONY: demo test test-sanitize lint format bench quality clean
+
+demo: $(LIBRARY)
+	$(BIN)/spcolor demo -o out
+
+test: $(LIBRARY)
+	$(BIN)/pytest
+
+lint: $(PACKAGES)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+
+format: $(PACKAGES)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(CPP)
+
+bench: $(LIBRARY)
+	$(BIN)/python -m benchmarks
+
+quality: $(LIBRARY)
+	$(BIN)/python -m benchmarks.photos
+	$(BIN)/python -m benchmarks.quality
+
+# The operator tests against a library built with the address and undefined-behaviour sanitizers.
+test-sanitize: $(PACKAGES) $(CSRC)
+	SPCOLOR_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/lib \
+	$(BIN)/pytest --ignore-glob='tests/test_model*' --ignore=tests/test_cli.py
+
+clean:
+	rm -rf build out $(LIBRARY)
+
+$(PACKAGES): pyproject.toml setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(TORCH) "setuptools>=77" ninja
+	$(BIN)/pip install -q --no-build-isolation -e ".[model,bench,test,dev]"
+	touch $@
+
+$(LIBRARY): $(PACKAGES) $(CSRC)
+	$(BIN)/python setup.py -q build_ext --inplace
+	touch $@
