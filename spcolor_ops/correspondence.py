@@ -369,7 +369,7 @@ def _autograd(backend):
         grad_query, grad_key, grad_value, grad_temperature = _library.operator(
             "correspondence_backward", backend
         )(
-            grad_warped,
+            grad_warped if value is not None else None,
             grad_similarity,
             grad_lse if value is not None else None,
             *saved,

@@ -46,6 +46,7 @@ struct Inputs {
     key_offsets = checked_offsets("key_offsets", k_offsets, B, K);
     query.order = checked_order("query_order", query_order, B, N);
     key.order = checked_order("key_order", key_order, B, M);
+    if (K > 1) query.tensor = token_major(q), key.tensor = token_major(k);
     if (v) {
       SPCOLOR_CHECK(v->dim() == 3, "value: expected shape [B, M, D], got ", shape_of(*v));
       check_shape("value", *v, {B, M, v->size(2)});
@@ -434,8 +435,8 @@ Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
   const Buffer<int32_t> key_ranks = ranks_of_keys(in);
   batches.run([&](const Batch& batch) { backward(in, saved, batch, kernels, key_ranks, targets); });
 
-  const Tensor none = torch::stable::new_empty(in.query.tensor, {0});
-  Tensor grad_temperature = none;
+  const auto none = [&] { return torch::stable::new_empty(in.query.tensor, {0}); };
+  Tensor grad_temperature = none();
   if (wanted.temperature) {
     const double* sums = targets.score_gradient.get();
     grad_temperature = torch::stable::new_empty(in.query.tensor, {}, in.accumulation());
@@ -443,7 +444,7 @@ Gradients backward(const Inputs& in, const Saved& saved, const Wanted& wanted) {
         T(-std::accumulate(sums, sums + batches.count, 0.0) / in.temperature);
   }
   const auto result = [&](const std::optional<Source>& source) {
-    return source ? source->tensor : none;
+    return source ? source->tensor : none();
   };
   return {result(targets.query), result(targets.key), result(targets.value), grad_temperature};
 }

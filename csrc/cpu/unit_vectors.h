@@ -29,6 +29,40 @@ inline int64_t bytes_of(Element element) {
   return element == Element::float64 ? 8 : element == Element::float32 ? 4 : 2;
 }
 
+template <class E>
+void transpose_image(const E* from, int64_t channel_stride, int64_t N, int64_t C, E* to) {
+  constexpr int64_t side = 16, channels = 8;  // rows 2^12 bytes apart share a cache set of 8 lines
+  run_tasks(ceil_div(N, side), [&](int64_t task, int64_t) {
+    const int64_t first = task * side, last = std::min(first + side, N);
+    for (int64_t c_first = 0; c_first < C; c_first += channels)
+      for (int64_t n = first; n < last; ++n)
+        for (int64_t c = c_first; c < std::min(c_first + channels, C); ++c)
+          to[n * C + c] = from[c * channel_stride + n];
+  });
+}
+
+// Returns x [B, N, C] with its channels side by side if its positions are (a channel-first map):
+// the classes would otherwise read most of its cache lines once each.
+inline Tensor token_major(const Tensor& x) {
+  const int64_t B = x.size(0), N = x.size(1), C = x.size(2);
+  if (x.stride(1) != 1 || x.stride(2) < N) return x;
+  Tensor copy = torch::stable::new_empty(x, x.sizes());
+  const int64_t bytes = bytes_of(element_of("features", x));
+  const auto transpose = [&](auto element) {
+    using E = decltype(element);
+    for (int64_t b = 0; b < B; ++b)
+      transpose_image(static_cast<const E*>(x.const_data_ptr()) + b * x.stride(0), x.stride(2), N,
+                      C, static_cast<E*>(copy.mutable_data_ptr()) + b * N * C);
+  };
+  if (bytes == 2)
+    transpose(uint16_t{});
+  else if (bytes == 4)
+    transpose(uint32_t{});
+  else
+    transpose(uint64_t{});
+  return copy;
+}
+
 // A tensor [B, N, C] of any strides together with the class order [B, N] of its positions.
 struct Source {
   const char* name;

@@ -56,21 +56,26 @@ def unit_vectors_backward(
 ) -> Tensor:
     """Return the gradient of the features [n, C]."""
     centred, scale = _centred_and_scale(features, center, normalize)
+    grad = torch.where(scale == 0, 0, scale * grad)
     if normalize:
         unit = torch.where(scale == 0, 0, centred * scale)
-        grad = torch.where(scale == 0, 0, scale * (grad - unit * (unit * grad).sum(1, True)))
+        grad = grad - unit * (unit * grad).sum(1, keepdim=True)
     return grad - grad.mean(0) if center else grad
 
 
 def _centred_and_scale(features: Tensor, center: bool, normalize: bool) -> tuple[Tensor, Tensor]:
-    """Return x - mean [n, C] and the factor [n, 1] that makes it a unit vector, 0 for noise."""
+    """Return x - mean [n, C] and the factor [n, 1] that makes it a unit vector.
+
+    The factor is 0 for noise and NaN for a vector that is not finite.
+    """
     x = features.to(accumulation_dtype(features.dtype))
     centred = x - x.mean(0) if center else x
-    if not normalize:
-        return centred, torch.ones_like(x[:, :1])
     norm = centred.norm(dim=1, keepdim=True)
+    if not normalize:
+        return centred, torch.where(norm.isfinite(), 1, torch.nan)
     is_zero = norm < ABSOLUTE_ZERO
     if center:
         scaled = RELATIVE_ZERO * torch.finfo(features.dtype).eps / torch.finfo(torch.float32).eps
         is_zero |= norm <= scaled * x.norm(dim=1, keepdim=True)
-    return centred, torch.where(is_zero, 0, 1 / torch.where(is_zero, 1, norm))
+    scale = torch.where(is_zero, 0, 1 / torch.where(is_zero, 1, norm))
+    return centred, torch.where(norm.isfinite(), scale, torch.nan)
