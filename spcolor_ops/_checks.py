@@ -52,8 +52,6 @@ def check_query_key_value(query: object, key: object, value: object | None, dims
     packed = not leading
     check_features("query", query, dims)
     check_features("key", key, "S C" if packed else "B M C")
-    if key.dtype != query.dtype:
-        raise TypeError(f"key: expected query's dtype {query.dtype}, got {key.dtype}")
     check_device("key", key, query.device)
     if not packed:
         check_size("key", key, 0, query.shape[0], "query")
@@ -115,19 +113,23 @@ def check_temperature(temperature: object, like: Tensor, dtype: torch.dtype) -> 
                 f"got {temperature.dtype} of shape {_shape(temperature)}"
             )
         if is_readable(temperature):
-            _check_temperature_value(float(temperature.detach()))
+            _check_temperature_value(float(temperature.detach()), dtype)
         return temperature.reshape(()).to(device=like.device, dtype=dtype)
     if isinstance(temperature, bool) or not isinstance(temperature, (int, float, torch.SymFloat)):
         raise TypeError(
             f"temperature: expected a float or a tensor, got {type(temperature).__name__}"
         )
-    _check_temperature_value(temperature)
+    _check_temperature_value(temperature, dtype)
     return torch.full((), temperature, dtype=dtype, device=like.device)
 
 
-def _check_temperature_value(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature: expected a finite number above 0, got {temperature}")
+def _check_temperature_value(temperature: float, dtype: torch.dtype) -> None:
+    least = torch.finfo(dtype).tiny
+    if not least <= temperature < math.inf:
+        raise ValueError(
+            f"temperature: expected a finite number above 0 (at least {least:.1e} for {dtype}), "
+            f"got {temperature}"
+        )
 
 
 def check_cu_seqlens(name: str, offsets: object, tokens: Tensor, tokens_name: str) -> None:

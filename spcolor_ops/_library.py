@@ -96,7 +96,20 @@ def define(stem: str, schema: str, *, fake, reference, autograd=None) -> None:
         if autograd is not None:
             backward, setup_context = autograd(backend)
             torch.library.register_autograd(name, backward, setup_context=setup_context)
-    torch.library.impl(f"{NAMESPACE}::{stem}_reference", "CompositeExplicitAutograd", reference)
+    torch.library.impl(
+        f"{NAMESPACE}::{stem}_reference", "CompositeExplicitAutograd", _without_autocast(reference)
+    )
+
+
+def _without_autocast(reference):
+    """Run a reference operator in the types it was given: its own products are not to be cast."""
+
+    def run(*tensors_and_options):
+        device = next(x.device for x in tensors_and_options if isinstance(x, torch.Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return reference(*tensors_and_options)
+
+    return run
 
 
 def refuse_second_derivative(backend: str):

@@ -77,7 +77,7 @@ def segment_correspondence(
         temperature: softmax temperature, above 0; a float or a tensor of one element.
         center: subtract each image's per-class mean first, as the paper's published code does.
         normalize: divide by the norm. A vector with ||x - mean|| <= 1e-6 ||x|| (float32; scaled by
-            epsilon for other dtypes) or ||x|| < 1e-12 becomes 0, and so does its gradient.
+            epsilon for other dtypes) or a norm below 1e-12 becomes 0, and so does its gradient.
         precision: arithmetic of the products; the CPU has "ieee" only.
         deterministic: None follows torch.are_deterministic_algorithms_enabled(). The CPU always is.
         backend: "reference", "cpu", or None for the fastest on query's device.
@@ -308,9 +308,11 @@ def _correspondence(
 def autocast_features(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     """Under autocast, features (and nothing else) take its dtype; float64 stays, as in PyTorch."""
     device_type = query.device.type
-    if torch.is_autocast_enabled(device_type) and query.dtype != torch.float64:
+    if torch.is_autocast_enabled(device_type):
         dtype = torch.get_autocast_dtype(device_type)
-        return query.to(dtype), key.to(dtype)
+        query, key = (x if x.dtype == torch.float64 else x.to(dtype) for x in (query, key))
+    if key.dtype != query.dtype:
+        raise TypeError(f"key: expected query's dtype {query.dtype}, got {key.dtype}")
     return query, key
 
 

@@ -64,6 +64,7 @@ def layout_of(
     """Return the layout of labels, or check the one that was given."""
     _checks.check_num_segments(num_segments)
     if isinstance(labels, SegmentLayout):
+        _check_layout(name, labels)
         if labels.num_segments != num_segments:
             raise ValueError(
                 f"{name}: expected a layout of num_segments={num_segments} classes, "
@@ -76,6 +77,21 @@ def layout_of(
         labels = labels.to(torch.int64)
     backend = _library.resolve_backend(backend, labels.device)
     return SegmentLayout(*_library.operator("layout", backend)(labels, num_segments))
+
+
+def _check_layout(name: str, layout: SegmentLayout) -> None:
+    for field, dims in (("order", "B N"), ("inverse", "B N"), ("offsets", "B K+1")):
+        tensor = getattr(layout, field)
+        _checks.check_tensor(f"{name}.{field}", tensor, dims)
+        if tensor.dtype != torch.int32:
+            raise TypeError(f"{name}.{field}: expected int32, got {tensor.dtype}")
+        _checks.check_size(f"{name}.{field}", tensor, 0, layout.order.shape[0], f"{name}.order")
+        if tensor.device != layout.order.device:
+            raise ValueError(
+                f"{name}.{field}: expected a tensor on {layout.order.device} like {name}.order, "
+                f"got {tensor.device}"
+            )
+    _checks.check_size(f"{name}.inverse", layout.inverse, 1, layout.order.shape[1], f"{name}.order")
 
 
 def _fake(labels, num_segments):

@@ -160,6 +160,35 @@ class RowWriter {
   const int32_t *query_order_, *key_order_;
 };
 
+constexpr int64_t least_task_rows = 48;  // a multiple of every query width
+
+// Rows of a task at most: the more of them, the fewer times the keys come from memory, but their
+// running sums should stay in the second-level cache.
+template <class T>
+int64_t most_task_rows(const Kernels<T>& kernels, int64_t D) {
+  constexpr int64_t state_bytes = 128 * 1024, most = 384;
+  const int64_t rows = state_bytes / ((1 + D) * kernels.lanes * int64_t(sizeof(T)));
+  return std::clamp(rows / least_task_rows * least_task_rows, least_task_rows, most);
+}
+
+// The rows of every class in tasks that shrink towards its end, the longest first, so that all
+// threads end together. Rows do not depend on each other, so their grouping changes no result.
+inline std::vector<Chunk> forward_tasks(const Batch& batch, int64_t task_rows) {
+  const int64_t shares = 4 * torch::stable::get_num_threads();
+  std::vector<Chunk> tasks;
+  for (int64_t g = 0; g < int64_t(batch.list.size()); ++g)
+    for (int64_t begin = 0, n = batch.list[g].n; begin < n;) {
+      const int64_t share = round_up(ceil_div(n - begin, shares), least_task_rows);
+      const int64_t count = std::min(std::min(share, task_rows), n - begin);
+      tasks.push_back({g, begin, count});
+      begin += count;
+    }
+  std::stable_sort(tasks.begin(), tasks.end(), [&](const Chunk& a, const Chunk& b) {
+    return a.count * batch.list[a.group].m > b.count * batch.list[b.group].m;
+  });
+  return tasks;
+}
+
 template <class T>
 void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels,
              const RowWriter<T>& writer) {
@@ -167,12 +196,8 @@ void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels,
   const UnitVectors<T> key(in.key, Side::key, batch, kernels, in.center, in.normalize, false);
   const Buffer<T> value = in.value ? pack_values<T>(in, batch, kernels) : Buffer<T>();
 
-  constexpr int64_t task_rows = 48;  // a multiple of every query width
-  std::vector<Chunk> tasks = chunks_of(batch, Side::query, task_rows);
-  // The longest first: what is left for the end is small.
-  std::stable_sort(tasks.begin(), tasks.end(), [&](const Chunk& a, const Chunk& b) {
-    return a.count * batch.list[a.group].m > b.count * batch.list[b.group].m;
-  });
+  const int64_t task_rows = most_task_rows<T>(kernels, in.D);
+  const std::vector<Chunk> tasks = forward_tasks(batch, task_rows);
   const int64_t count = int64_t(tasks.size());
   const int64_t state_size = task_rows * ((1 + in.D) * kernels.lanes + 4);
   const int64_t scratch_size = round_up(state_size + task_rows * (3 + in.D), row_alignment);

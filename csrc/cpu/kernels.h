@@ -80,8 +80,12 @@ struct Kernels {
   const char* level;
   int64_t query_width, key_width, lanes;
 
-  // Adds the rows of `source` into sum [C].
-  void (*sum_positions)(const Positions& source, int64_t count, int64_t channels, T* sum);
+  // rows [count, stride] = positions first .. first + count.
+  void (*gather)(const Positions& source, int64_t first, int64_t count, int64_t channels, T* rows,
+                 int64_t stride);
+  // Adds x_r - x_0 into sum [C] for r in first .. first + count: exactly 0 where all are equal.
+  void (*sum_positions)(const Positions& source, int64_t first, int64_t count, int64_t channels,
+                        T* sum);
   void (*pack_features)(const PackTask<T>& task);
   void (*pack_values)(const PackTask<T>& task);
   void (*forward)(const ForwardTask<T>& task);

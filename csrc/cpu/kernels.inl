@@ -9,9 +9,9 @@
 template <class T>
 const Kernels<T>& kernels() {
   static constexpr Kernels<T> table = {
-      SPCOLOR_LEVEL_NAME, query_width,      key_width<T>,          Simd<T>::lanes,
-      sum_positions<T>,   pack_features<T>, pack_values<T>,        forward<T>,
-      scores<T>,          backward<T>,      normalize_backward<T>, scatter_rows<T>,
+      SPCOLOR_LEVEL_NAME, query_width,           key_width<T>,    Simd<T>::lanes, gather<T>,
+      sum_positions<T>,   pack_features<T>,      pack_values<T>,  forward<T>,     scores<T>,
+      backward<T>,        normalize_backward<T>, scatter_rows<T>,
   };
   return table;
 }

@@ -54,35 +54,42 @@ void gather(const Positions& source, int64_t first, int64_t count, int64_t chann
 }
 
 template <class T, class E>
-void sum_positions(const Positions& source, int64_t count, int64_t channels, T* sum) {
+void sum_positions(const Positions& source, int64_t first, int64_t count, int64_t channels,
+                   T* sum) {
   const E* data = static_cast<const E*>(source.data);
-  const auto position = [&](int64_t r) { return source.order ? source.order[r] : r; };
+  const auto position = [&](int64_t r) {
+    return (source.order ? source.order[r] : r) * source.stride;
+  };
+  const E* origin = data + position(0);
   if (source.channel_stride == 1) {
-    for (int64_t r = 0; r < count; ++r) {
-      const E* x = data + position(r) * source.stride;
-      for (int64_t c = 0; c < channels; ++c) sum[c] += to<T>(x[c]);
+    for (int64_t r = first; r < first + count; ++r) {
+      const E* x = data + position(r);
+      for (int64_t c = 0; c < channels; ++c) sum[c] += to<T>(x[c]) - to<T>(origin[c]);
     }
     return;
   }
   for (int64_t c = 0; c < channels; ++c) {
-    const E* x = data + c * source.channel_stride;
+    const int64_t channel = c * source.channel_stride;
+    const T subtrahend = to<T>(origin[channel]);
     T total = 0;
-    for (int64_t r = 0; r < count; ++r) total += to<T>(x[position(r) * source.stride]);
+    for (int64_t r = first; r < first + count; ++r)
+      total += to<T>(data[channel + position(r)]) - subtrahend;
     sum[c] += total;
   }
 }
 
 template <class T>
-void sum_positions(const Positions& source, int64_t count, int64_t channels, T* sum) {
+void sum_positions(const Positions& source, int64_t first, int64_t count, int64_t channels,
+                   T* sum) {
   switch (source.element) {
     case Element::float32:
-      return sum_positions<T, float>(source, count, channels, sum);
+      return sum_positions<T, float>(source, first, count, channels, sum);
     case Element::float64:
-      return sum_positions<T, double>(source, count, channels, sum);
+      return sum_positions<T, double>(source, first, count, channels, sum);
     case Element::bfloat16:
-      return sum_positions<T, torch::headeronly::BFloat16>(source, count, channels, sum);
+      return sum_positions<T, torch::headeronly::BFloat16>(source, first, count, channels, sum);
     case Element::float16:
-      return sum_positions<T, torch::headeronly::Half>(source, count, channels, sum);
+      return sum_positions<T, torch::headeronly::Half>(source, first, count, channels, sum);
   }
 }
 

@@ -22,9 +22,10 @@ struct Tile {
   }
 };
 
+// Never inlined: what its caller keeps in registers would spill the accumulators.
 template <class T>
-SPCOLOR_INLINE void multiply(const T* query, const T* key, int64_t channels, int64_t keys,
-                             Tile<T>& tile) {
+__attribute__((noinline)) void multiply(const T* query, const T* key, int64_t channels,
+                                        int64_t keys, Tile<T>& tile) {
   constexpr int W = Simd<T>::lanes, width = key_width<T>;
   Vector<T> low[query_width] = {}, high[query_width] = {};
   for (int64_t c = 0; c < channels; ++c) {

@@ -107,10 +107,10 @@ inline std::vector<Chunk> chunks_of(const Batch& batch, Side side, int64_t size)
 
 constexpr int64_t chunk_rows = 192;  // a multiple of every panel width
 
-// Adds the chunks' sums [chunks, stride] into one mean per class [groups, C].
+// means [groups, C] += the chunks' sums [chunks, stride] over their class, divided by its size.
 template <class T>
-void reduce_means(const Batch& batch, Side side, const std::vector<Chunk>& chunks, const T* sums,
-                  int64_t stride, int64_t C, T* means) {
+void add_means(const Batch& batch, Side side, const std::vector<Chunk>& chunks, const T* sums,
+               int64_t stride, int64_t C, T* means) {
   int64_t chunk = 0;
   std::vector<double> total(C);
   for (int64_t g = 0; g < int64_t(batch.list.size()); ++g) {
@@ -118,7 +118,7 @@ void reduce_means(const Batch& batch, Side side, const std::vector<Chunk>& chunk
     for (; chunk < int64_t(chunks.size()) && chunks[chunk].group == g; ++chunk)
       for (int64_t c = 0; c < C; ++c) total[c] += double(sums[chunk * stride + c]);
     const double count = double(rows_of(batch.list[g], side).count);
-    for (int64_t c = 0; c < C; ++c) means[g * C + c] = T(total[c] / count);
+    for (int64_t c = 0; c < C; ++c) means[g * C + c] += T(total[c] / count);
   }
 }
 
@@ -174,15 +174,21 @@ struct UnitVectors {
     const std::vector<Chunk> chunks = chunks_of(batch, side, chunk_rows);
     const int64_t count = int64_t(chunks.size()), scratch_size = width * (C + pack_padding);
     const Buffer<T> scratch(workers_for(count) * scratch_size);
-    Buffer<T> means;
+    Buffer<T> means;  // [groups, C]
     if (center) {
       const Buffer<T> sums(count * C, T(0));
       run_tasks(count, [&](int64_t task, int64_t) {
         const Chunk& chunk = chunks[task];
-        kernels.sum_positions(positions(batch, chunk), chunk.count, C, sums.get() + task * C);
+        const ClassRows group = rows_of(batch.list[chunk.group], side);
+        kernels.sum_positions(source.positions(group.image, group.rank), chunk.begin, chunk.count,
+                              C, sums.get() + task * C);
       });
       means = Buffer<T>(int64_t(batch.list.size()) * C);
-      reduce_means(batch, side, chunks, sums.get(), C, C, means.get());
+      for (int64_t g = 0; g < int64_t(batch.list.size()); ++g) {
+        const ClassRows group = rows_of(batch.list[g], side);
+        kernels.gather(source.positions(group.image, group.rank), 0, 1, C, means.get() + g * C, C);
+      }
+      add_means(batch, side, chunks, sums.get(), C, C, means.get());
     }
     const T zero = relative_zero<T>(element_of(source.name, source.tensor));
     run_tasks(count, [&](int64_t task, int64_t worker) {
@@ -220,8 +226,8 @@ struct UnitVectors {
     });
     Buffer<T> means;
     if (center) {
-      means = Buffer<T>(int64_t(batch.list.size()) * C);
-      reduce_means(batch, side, chunks, sums.get(), row_stride, C, means.get());
+      means = Buffer<T>(int64_t(batch.list.size()) * C, T(0));
+      add_means(batch, side, chunks, sums.get(), row_stride, C, means.get());
     }
     run_tasks(count, [&](int64_t task, int64_t) {
       const Chunk& chunk = chunks[task];

@@ -75,7 +75,7 @@ def _centred_and_scale(features: Tensor, center: bool, normalize: bool) -> tuple
         return centred, torch.where(norm.isfinite(), 1, torch.nan)
     is_zero = norm < ABSOLUTE_ZERO
     if center:
-        scaled = RELATIVE_ZERO * torch.finfo(features.dtype).eps / torch.finfo(torch.float32).eps
-        is_zero |= norm <= scaled * x.norm(dim=1, keepdim=True)
+        relative = RELATIVE_ZERO * torch.finfo(features.dtype).eps / torch.finfo(torch.float32).eps
+        is_zero |= norm <= relative * x.norm(dim=1, keepdim=True)
     scale = torch.where(is_zero, 0, 1 / torch.where(is_zero, 1, norm))
     return centred, torch.where(norm.isfinite(), scale, torch.nan)

@@ -1,0 +1,46 @@
+"""Fixtures and settings that every test file shares."""
+
+import os
+
+# Threads that spin while they wait slow tests this small fourfold. OpenMP reads it when it loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import hypothesis
+import pytest
+import torch
+
+import spcolor_ops
+from spcolor_ops import _library
+
+hypothesis.settings.register_profile("local", deadline=None, max_examples=150)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=150, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+NO_EXTENSION = os.environ.get("SPCOLOR_NO_EXTENSION") == "1"
+
+
+def _require(backend: str) -> str:
+    """A backend that does not load is a failure, unless the install left it out."""
+    reason = _library.unavailable.get(backend)
+    if reason is not None:
+        if NO_EXTENSION:
+            pytest.skip("SPCOLOR_NO_EXTENSION=1")
+        pytest.fail(f"backend {backend!r} is unavailable: {reason}")
+    return backend
+
+
+@pytest.fixture(scope="session", params=spcolor_ops.BACKENDS)
+def backend(request):
+    """Each backend in turn."""
+    return _require(request.param)
+
+
+@pytest.fixture(scope="session")
+def compiled_backend():
+    """The compiled backend of the CPU."""
+    return _require("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
