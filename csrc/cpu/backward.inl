@@ -63,25 +63,27 @@ SPCOLOR_INLINE void push(BackwardScratch<T>& scratch, int r, int64_t row, int64_
   scratch.column[key].push(row, gradient);
 }
 
-// Lists the softmax elements of a tile's row that are above the cutoff.
+// Lists the softmax elements of a strip's row that are above the cutoff. i: the row within the
+// task; first_key: the strip's first key within the task.
 template <class T>
-SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const Tile<T>& tile, int r, int64_t i,
-                                 int64_t row_in_block, int64_t j, int64_t key_in_block,
+SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const T* scores, int64_t keys, int r,
+                                 int64_t i, int64_t row_in_block, int64_t first_key,
                                  BackwardScratch<T>& scratch) {
   constexpr int W = Simd<T>::lanes, width = key_width<T>;
   const Vector<T> threshold = splat<T>(task.threshold[i]);
   const T* grad_warped = task.grad_warped + i * task.values;
   auto& row = scratch.row[r];
   int32_t count = row.count;  // not through memory: one push would wait for the other
-  for (int half = 0; half < 2; ++half) {
-    const Vector<T> s = half ? tile.high(r) : tile.low(r);
+  for (int64_t j = 0; j < keys; j += W) {
+    const Vector<T> s = load(scores + j);
     uint32_t kept = mask_greater(s, threshold);
     if (!kept) continue;
     Vector<T> p = exp2<T>((s - task.maximum[i]) * task.log2_scale - task.log2_mass[i]);
     p = s > threshold ? p : Vector<T>{};
     Vector<T> projected = splat<T>(task.offset[i]);
+    const int64_t panel = (first_key + j / width * width) * task.values + j % width;
     for (int64_t d = 0; d < task.values; ++d) {
-      const int64_t at = j * task.values + d * width + half * W;
+      const int64_t at = panel + d * width;
       projected += grad_warped[d] * load(task.value + at);
       if (task.grad_value)
         store<T>(task.grad_value + at, load(task.grad_value + at) + p * grad_warped[d]);
@@ -91,10 +93,10 @@ SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const Tile<T>& til
       task.score_gradient[i] += horizontal_sum<T>(s > threshold ? gradients * s : Vector<T>{});
     alignas(64) T gradient[W];
     store<T>(gradient, gradients);
-    auto* columns = scratch.column + key_in_block + half * W;
+    auto* columns = scratch.column + j;
     for (; kept; kept &= kept - 1) {
       const int l = __builtin_ctz(kept);
-      row.index[count] = int16_t(key_in_block + half * W + l);
+      row.index[count] = int16_t(j + l);
       row.weight[count++] = gradient[l];
       columns[l].push(row_in_block, gradient[l]);
     }
@@ -107,27 +109,21 @@ SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const Tile<T>& til
 template <class T>
 void backward_block(const BackwardTask<T>& task, int64_t first_row, int64_t first_key,
                     BackwardScratch<T>& scratch) {
-  constexpr int width = key_width<T>;
   const int64_t row_end =
       task.rows - first_row < backward_rows ? task.rows : first_row + backward_rows;
   const int64_t keys = task.m - first_key < backward_keys ? task.m - first_key : backward_keys;
   for (int64_t j = 0; j < keys; ++j) scratch.column[j].count = 0;
 
-  Tile<T> tile;
+  Strip<T> strip;
   for (int64_t panel = first_row; panel < row_end; panel += query_width) {
     const int rows = int(row_end - panel < query_width ? row_end - panel : query_width);
     for (int r = 0; r < rows; ++r) scratch.row[r].count = 0;
-
     if (task.value)
-      for (int64_t j = 0; j < keys; j += width) {
-        multiply(task.query + panel * task.channels, task.key + (first_key + j) * task.channels,
-                 task.channels, keys - j, tile);
-        for (int r = 0; r < rows; ++r)
-          push_softmax(task, tile, r, panel + r, panel + r - first_row, first_key + j, j, scratch);
-      }
-
+      multiply_strip(task.query + panel * task.channels, task.key + first_key * task.channels,
+                     task.channels, keys, strip);
     for (int r = 0; r < rows; ++r) {
       const int64_t i = panel + r, in_block = i - first_row;
+      if (task.value) push_softmax(task, strip.row(r), keys, r, i, in_block, first_key, scratch);
       if (task.grad_scores) {
         const T* grad = task.grad_scores + i * task.grad_scores_stride + first_key;
         for (int64_t j = 0; j < keys; ++j)
@@ -149,7 +145,7 @@ void backward_block(const BackwardTask<T>& task, int64_t first_row, int64_t firs
 template <class T>
 void backward(const BackwardTask<T>& task) {
   static_assert(sizeof(BackwardScratch<T>) <= backward_scratch_bytes);
-  static_assert(backward_rows % query_width == 0 && backward_keys % key_width<T> == 0);
+  static_assert(backward_rows % query_width == 0 && backward_keys == strip_keys);
   BackwardScratch<T>& scratch = *static_cast<BackwardScratch<T>*>(task.scratch);
   for (int64_t first_key = 0; first_key < task.m; first_key += backward_keys)
     for (int64_t first_row = 0; first_row < task.rows; first_row += backward_rows)

@@ -14,25 +14,52 @@ constexpr T dropped_bits = sizeof(T) == 4 ? 36 : 72;
 template <class T>
 constexpr T slack_bits = 8;
 
-// What a query row has accumulated, lane by lane, over the keys seen so far.
+// What a query row knows of the keys seen so far, beside its sums.
 template <class T>
 struct RunningRow {
   T maximum, reference, threshold;
   int32_t rank;
 };
 
+// The tiles of a strip's row that hold a score above a threshold, by their first column.
+struct Tiles {
+  int count;
+  int16_t first[strip_keys];
+};
+
 template <class T>
-SPCOLOR_INLINE void update_maximum(const Tile<T>& tile, int r, int64_t first_key,
+SPCOLOR_INLINE void find_tiles_above(const T* scores, int64_t keys, T threshold, Tiles& tiles) {
+  constexpr int W = Simd<T>::lanes, width = key_width<T>;
+  Vector<T> tops[strip_keys / width], top = splat<T>(-T(__builtin_inf()));
+  for (int64_t j = 0; j < keys; j += width) {
+    tops[j / width] = larger<T>(load(scores + j), load(scores + j + W));
+    top = larger<T>(top, tops[j / width]);
+  }
+  tiles.count = 0;
+  if (!mask_greater(top, splat<T>(threshold))) return;
+  for (int64_t j = 0; j < keys; j += width) {
+    tiles.first[tiles.count] = int16_t(j);  // without a branch: above and below alternate at random
+    tiles.count += mask_greater(tops[j / width], splat<T>(threshold)) != 0;
+  }
+}
+
+template <class T>
+SPCOLOR_INLINE void update_maximum(const T* scores, const Tiles& tiles, int64_t first_key,
                                    RunningRow<T>& row) {
-  constexpr int width = key_width<T>;
-  const T* scores = tile.scores + r * width;
-  for (int j = 0; j < width; ++j)
-    if (scores[j] > row.maximum) {
-      row.maximum = scores[j];
-      row.rank = int32_t(first_key + j);
+  constexpr int W = Simd<T>::lanes;
+  for (int t = 0; t < tiles.count; ++t)
+    for (int half = 0; half < 2; ++half) {
+      const int first = tiles.first[t] + half * W;
+      if (!mask_greater(load(scores + first), splat<T>(row.maximum))) continue;
+      for (int j = first; j < first + W; ++j)
+        if (scores[j] > row.maximum) {
+          row.maximum = scores[j];
+          row.rank = int32_t(first_key + j);
+        }
     }
 }
 
+// Takes the row's sums [vectors, lanes] to the new maximum as reference.
 template <class T>
 SPCOLOR_INLINE void rescale(RunningRow<T>& row, T log2_scale, int64_t vectors, T* sums) {
   const Vector<T> factor = exp2<T>(splat<T>((row.reference - row.maximum) * log2_scale));
@@ -43,26 +70,58 @@ SPCOLOR_INLINE void rescale(RunningRow<T>& row, T log2_scale, int64_t vectors, T
   row.reference = row.maximum;
 }
 
-// sums [1 + D, lanes] += (1, values) weighted with exp2((s - reference) log2_scale).
+// sums [1 + D, lanes] += (1, values) weighted with exp2((s - reference) log2_scale), lane by lane.
+// The scores of the tiles become their weights. values: panels [D, key_width].
 template <class T>
-SPCOLOR_INLINE void add_weighted(const Tile<T>& tile, int r, const T* values, int64_t count,
+SPCOLOR_INLINE void add_weighted(T* scores, const Tiles& tiles, const T* values, int64_t count,
                                  T reference, T log2_scale, T* sums) {
   constexpr int W = Simd<T>::lanes, width = key_width<T>;
-  const Vector<T> p0 = exp2<T>((tile.low(r) - reference) * log2_scale);
-  const Vector<T> p1 = exp2<T>((tile.high(r) - reference) * log2_scale);
-  store<T>(sums, load(sums) + (p0 + p1));
-  for (int64_t d = 0; d < count; ++d) {
-    T* sum = sums + (1 + d) * W;
-    store<T>(sum, load(sum) + p0 * load(values + d * width) + p1 * load(values + d * width + W));
+  Vector<T> mass = load(sums);
+  for (int t = 0; t < tiles.count; ++t) {
+    T* s = scores + tiles.first[t];
+    const Vector<T> p0 = exp2<T>((load(s) - reference) * log2_scale);
+    const Vector<T> p1 = exp2<T>((load(s + W) - reference) * log2_scale);
+    store<T>(s, p0);
+    store<T>(s + W, p1);
+    mass += p0 + p1;
   }
+  store<T>(sums, mass);
+  for (int64_t d = 0; d < count; ++d) {
+    Vector<T> low = load(sums + (1 + d) * W), high{};
+    for (int t = 0; t < tiles.count; ++t) {
+      const T *p = scores + tiles.first[t], *v = values + tiles.first[t] * count + d * width;
+      low += load(p) * load(v);
+      high += load(p + W) * load(v + W);
+    }
+    store<T>(sums + (1 + d) * W, low + high);
+  }
+}
+
+// Adds a strip's row to what its query row knows. first_key: the strip's first rank in the class.
+template <class T>
+SPCOLOR_INLINE void add_row(const ForwardTask<T>& task, T distance, T* scores, int64_t first_key,
+                            int64_t keys, RunningRow<T>& row, T* sums) {
+  Tiles tiles;
+  find_tiles_above(scores, keys, row.threshold, tiles);
+  if (tiles.count == 0) return;
+  const bool is_first = row.maximum == -T(__builtin_inf());
+  update_maximum(scores, tiles, first_key, row);
+  row.threshold = row.maximum - distance;
+  if (!task.value) return;
+  if (is_first)
+    row.reference = row.maximum;
+  else if ((row.maximum - row.reference) * task.log2_scale > slack_bits<T>)
+    rescale(row, task.log2_scale, 1 + task.values, sums);
+  add_weighted(scores, tiles, task.value + first_key * task.values, task.values, row.reference,
+               task.log2_scale, sums);
 }
 
 template <class T>
 void forward(const ForwardTask<T>& task) {
-  constexpr int W = Simd<T>::lanes, width = key_width<T>;
+  constexpr int W = Simd<T>::lanes;
   constexpr int64_t block_bytes = 256 * 1024;  // keys that stay in the second-level cache
-  const int64_t panel_bytes = task.channels * width * int64_t(sizeof(T));
-  const int64_t block = width * (panel_bytes < block_bytes ? block_bytes / panel_bytes : 1);
+  const int64_t strip_bytes = task.channels * strip_keys * int64_t(sizeof(T));
+  const int64_t block = strip_keys * (strip_bytes < block_bytes ? block_bytes / strip_bytes : 1);
   const int64_t sums_size = (1 + task.values) * W;
   const T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
   RunningRow<T>* running = reinterpret_cast<RunningRow<T>*>(task.state + task.rows * sums_size);
@@ -72,35 +131,18 @@ void forward(const ForwardTask<T>& task) {
   if (task.value)
     for (int64_t i = 0; i < task.rows * sums_size; ++i) task.state[i] = 0;
 
-  Tile<T> tile;
+  Strip<T> strip;
   for (int64_t block_begin = 0; block_begin < task.m; block_begin += block) {
     const int64_t block_end = task.m - block_begin < block ? task.m : block_begin + block;
-    for (int64_t first = 0; first < task.rows; first += query_width) {
-      const int64_t left = task.rows - first;
-      const int rows = left < query_width ? int(left) : query_width;
-      for (int64_t j = block_begin; j < block_end; j += width) {
-        multiply(task.query + first * task.channels, task.key + j * task.channels, task.channels,
-                 task.m - j, tile);
-        for (int r = 0; r < rows; ++r) {
-          RunningRow<T>& row = running[first + r];
-          const Vector<T> top = larger<T>(tile.low(r), tile.high(r));
-          if (!mask_greater(top, splat<T>(row.threshold))) continue;
-          T* sums = task.state + (first + r) * sums_size;
-          if (mask_greater(top, splat<T>(row.maximum))) {
-            const bool is_first = row.maximum == -T(__builtin_inf());
-            update_maximum(tile, r, j, row);
-            row.threshold = row.maximum - distance;
-            if (is_first)
-              row.reference = row.maximum;
-            else if (task.value && (row.maximum - row.reference) * task.log2_scale > slack_bits<T>)
-              rescale(row, task.log2_scale, 1 + task.values, sums);
-          }
-          if (task.value)
-            add_weighted(tile, r, task.value + j * task.values, task.values, row.reference,
-                         task.log2_scale, sums);
-        }
+    for (int64_t first = 0; first < task.rows; first += query_width)
+      for (int64_t j = block_begin; j < block_end; j += strip_keys) {
+        const int64_t keys = block_end - j < strip_keys ? block_end - j : strip_keys;
+        multiply_strip(task.query + first * task.channels, task.key + j * task.channels,
+                       task.channels, keys, strip);
+        for (int r = 0; r < query_width && first + r < task.rows; ++r)
+          add_row(task, distance, strip.row(r), j, keys, running[first + r],
+                  task.state + (first + r) * sums_size);
       }
-    }
   }
 
   for (int64_t i = 0; i < task.rows; ++i) {
@@ -118,15 +160,13 @@ void forward(const ForwardTask<T>& task) {
 
 template <class T>
 void scores(const ForwardTask<T>& task, T* out) {
-  constexpr int width = key_width<T>;
-  Tile<T> tile;
+  Strip<T> strip;
   for (int64_t first = 0; first < task.rows; first += query_width)
-    for (int64_t j = 0; j < task.m; j += width) {
-      const int64_t keys = task.m - j < width ? task.m - j : width;
-      multiply(task.query + first * task.channels, task.key + j * task.channels, task.channels,
-               keys, tile);
-      for (int64_t r = 0; r < query_width && first + r < task.rows; ++r)
-        for (int64_t l = 0; l < keys; ++l)
-          out[(first + r) * task.m + j + l] = tile.scores[r * width + l];
+    for (int64_t j = 0; j < task.m; j += strip_keys) {
+      const int64_t keys = task.m - j < strip_keys ? task.m - j : strip_keys;
+      multiply_strip(task.query + first * task.channels, task.key + j * task.channels,
+                     task.channels, keys, strip);
+      for (int r = 0; r < query_width && first + r < task.rows; ++r)
+        for (int64_t l = 0; l < keys; ++l) out[(first + r) * task.m + j + l] = strip.row(r)[l];
     }
 }

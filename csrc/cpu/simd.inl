@@ -124,11 +124,11 @@ template <class T>
 struct Exp2;
 template <>
 struct Exp2<float> {
-  static constexpr int degree = 7, mantissa_bits = 23, bias = 127;
+  static constexpr int degree = 6, mantissa_bits = 23, bias = 127, least = -80;
 };
 template <>
 struct Exp2<double> {
-  static constexpr int degree = 13, mantissa_bits = 52, bias = 1023;
+  static constexpr int degree = 13, mantissa_bits = 52, bias = 1023, least = -640;
 };
 
 // ln(2)^k / k!, the Taylor coefficients of 2^f.
@@ -138,7 +138,7 @@ constexpr long double exp2_coefficient =
 template <>
 constexpr long double exp2_coefficient<0> = 1;
 
-// 2^f for |f| <= 1/2. The first omitted term is below half a unit in the last place.
+// 2^f for |f| <= 1/2. The first omitted term is below two units in the last place.
 template <class T, int k = 0>
 SPCOLOR_INLINE Vector<T> exp2_series(Vector<T> f) {
   if constexpr (k == Exp2<T>::degree)
@@ -147,7 +147,8 @@ SPCOLOR_INLINE Vector<T> exp2_series(Vector<T> f) {
     return exp2_series<T, k + 1>(f) * f + T(exp2_coefficient<k>);
 }
 
-// 2^x for x <= bias; 0 where x is too small for a normal number.
+// 2^x for x <= bias, and 0 for x <= least: sums of weights far below 1 would otherwise be denormal
+// numbers, which the processor is slow at.
 template <class T>
 SPCOLOR_INLINE Vector<T> exp2(Vector<T> x) {
   using Integer = typename Simd<T>::Integer;
@@ -155,7 +156,7 @@ SPCOLOR_INLINE Vector<T> exp2(Vector<T> x) {
   using E = Exp2<T>;
   // Adding 1.5 * 2^mantissa_bits leaves the rounded x in the low bits of the sum.
   constexpr T shifter = T(3) * T(int64_t(1) << (E::mantissa_bits - 1));
-  x = larger<T>(x, splat<T>(-T(E::bias)));
+  x = x > T(E::least) ? x : splat<T>(-T(E::bias));  // 2^-bias has no bit of its own: 0
   const Vector<T> shifted = x + shifter;
   const Vector<T> f = x - (shifted - shifter);
   Integers bits;

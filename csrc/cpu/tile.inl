@@ -11,24 +11,27 @@ constexpr int query_width = SPCOLOR_VECTOR_BYTES == 64 ? 12 : 6;
 template <class T>
 constexpr int key_width = 2 * Simd<T>::lanes;
 
-// Scores of a tile, row by row; keys that the panel lacks score -infinity.
-template <class T>
-struct Tile {
-  alignas(64) T scores[query_width * key_width<T>];
+// Scores of one query panel against a strip of keys, row by row; keys beyond the last score
+// -infinity.
+constexpr int strip_keys = 128;
 
-  SPCOLOR_INLINE Vector<T> low(int r) const { return load(scores + r * key_width<T>); }
-  SPCOLOR_INLINE Vector<T> high(int r) const {
-    return load(scores + r * key_width<T> + Simd<T>::lanes);
-  }
+template <class T>
+struct Strip {
+  alignas(64) T scores[query_width * strip_keys];
+
+  SPCOLOR_INLINE T* row(int r) { return scores + r * strip_keys; }
 };
 
+// scores [query_width, strip_keys], columns 0..key_width = one tile of query . key.
 // Never inlined: what its caller keeps in registers would spill the accumulators.
 template <class T>
-__attribute__((noinline)) void multiply(const T* query, const T* key, int64_t channels,
-                                        int64_t keys, Tile<T>& tile) {
+__attribute__((noinline)) void multiply(const T* query, const T* key, int64_t channels, T* scores) {
   constexpr int W = Simd<T>::lanes, width = key_width<T>;
   Vector<T> low[query_width] = {}, high[query_width] = {};
+  constexpr int ahead = 32;  // channels; past the end of this tile lies the next one
   for (int64_t c = 0; c < channels; ++c) {
+    __builtin_prefetch(key + (c + ahead) * width);
+    __builtin_prefetch(key + (c + ahead) * width + W);
     const Vector<T> k0 = load(key + c * width), k1 = load(key + c * width + W);
 #pragma GCC unroll 12
     for (int r = 0; r < query_width; ++r) {
@@ -39,10 +42,19 @@ __attribute__((noinline)) void multiply(const T* query, const T* key, int64_t ch
   }
 #pragma GCC unroll 12
   for (int r = 0; r < query_width; ++r) {
-    store<T>(tile.scores + r * width, low[r]);
-    store<T>(tile.scores + r * width + W, high[r]);
+    store<T>(scores + r * strip_keys, low[r]);
+    store<T>(scores + r * strip_keys + W, high[r]);
   }
-  if (keys < width)
-    for (int r = 0; r < query_width; ++r)
-      for (int64_t j = keys; j < width; ++j) tile.scores[r * width + j] = -T(__builtin_inf());
+}
+
+// Fills the strip's columns 0..keys; the rest of the last tile is -infinity. keys <= strip_keys.
+template <class T>
+SPCOLOR_INLINE void multiply_strip(const T* query, const T* key, int64_t channels, int64_t keys,
+                                   Strip<T>& strip) {
+  constexpr int width = key_width<T>;
+  for (int64_t j = 0; j < keys; j += width)
+    multiply(query, key + j * channels, channels, strip.scores + j);
+  const int64_t end = (keys + width - 1) / width * width;
+  for (int r = 0; r < query_width && keys < end; ++r)
+    for (int64_t j = keys; j < end; ++j) strip.row(r)[j] = -T(__builtin_inf());
 }
