@@ -24,14 +24,15 @@ struct ElementList {
 // A row may list its maximum twice, as a softmax element and as the maximum.
 template <class T>
 struct BackwardScratch {
-  ElementList<T, backward_keys + 1> row[query_width];
+  ElementList<T, backward_keys + 1> row[backward_rows];
   ElementList<T, 2 * backward_rows> column[backward_keys];
 };
 
 // out [U vectors] += sum over the list of weight * rows[index].
 template <int U, class T, class List>
-SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T* out) {
+SPCOLOR_INLINE void add_row(const List& list, const T* rows, int64_t stride, T* out) {
   constexpr int W = Simd<T>::lanes;
+  if (list.count == 0) return;
   Vector<T> sum[U];
 #pragma GCC unroll 16
   for (int u = 0; u < U; ++u) sum[u] = load(out + u * W);
@@ -47,32 +48,38 @@ SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T*
   for (int u = 0; u < U; ++u) store<T>(out + u * W, sum[u]);
 }
 
+// out [count rows] += list of each row over `rows`. All lists take the same few channels before the
+// next ones, so that those of `rows` stay in the first-level cache.
 template <class T, class List>
-SPCOLOR_INLINE void add_rows(const List& list, const T* rows, int64_t stride, T* out) {
-  constexpr int W = Simd<T>::lanes, most = SPCOLOR_VECTOR_BYTES == 64 ? 16 : 8;
-  if (list.count == 0) return;
+SPCOLOR_INLINE void add_rows(const List* lists, int64_t count, const T* rows, int64_t stride,
+                             T* out) {
+  constexpr int W = Simd<T>::lanes, U = 8;  // sums that fit the registers of every level
   int64_t c = 0;
-  for (; c + most * W <= stride; c += most * W) add_rows<most>(list, rows + c, stride, out + c);
-  for (; c + 4 * W <= stride; c += 4 * W) add_rows<4>(list, rows + c, stride, out + c);
-  for (; c < stride; c += W) add_rows<1>(list, rows + c, stride, out + c);
+  for (; c + U * W <= stride; c += U * W)
+    for (int64_t r = 0; r < count; ++r)
+      add_row<U>(lists[r], rows + c, stride, out + r * stride + c);
+  for (; c < stride; c += W)
+    for (int64_t r = 0; r < count; ++r)
+      add_row<1>(lists[r], rows + c, stride, out + r * stride + c);
 }
 
+// row and key count within the block.
 template <class T>
-SPCOLOR_INLINE void push(BackwardScratch<T>& scratch, int r, int64_t row, int64_t key, T gradient) {
-  scratch.row[r].push(key, gradient);
+SPCOLOR_INLINE void push(BackwardScratch<T>& scratch, int64_t row, int64_t key, T gradient) {
+  scratch.row[row].push(key, gradient);
   scratch.column[key].push(row, gradient);
 }
 
-// Lists the softmax elements of a strip's row that are above the cutoff. i: the row within the
-// task; first_key: the strip's first key within the task.
+// Lists the softmax elements of one block row that are above the cutoff.
 template <class T>
-SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const T* scores, int64_t keys, int r,
-                                 int64_t i, int64_t row_in_block, int64_t first_key,
+SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const T* scores, int64_t first_row,
+                                 int64_t row_in_block, int64_t first_key, int64_t keys,
                                  BackwardScratch<T>& scratch) {
+  const int64_t i = first_row + row_in_block;
   constexpr int W = Simd<T>::lanes, width = key_width<T>;
   const Vector<T> threshold = splat<T>(task.threshold[i]);
   const T* grad_warped = task.grad_warped + i * task.values;
-  auto& row = scratch.row[r];
+  auto& row = scratch.row[row_in_block];
   int32_t count = row.count;  // not through memory: one push would wait for the other
   for (int64_t j = 0; j < keys; j += W) {
     const Vector<T> s = load(scores + j);
@@ -109,37 +116,34 @@ SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const T* scores, i
 template <class T>
 void backward_block(const BackwardTask<T>& task, int64_t first_row, int64_t first_key,
                     BackwardScratch<T>& scratch) {
-  const int64_t row_end =
-      task.rows - first_row < backward_rows ? task.rows : first_row + backward_rows;
+  const int64_t rows =
+      task.rows - first_row < backward_rows ? task.rows - first_row : backward_rows;
   const int64_t keys = task.m - first_key < backward_keys ? task.m - first_key : backward_keys;
+  for (int64_t r = 0; r < rows; ++r) scratch.row[r].count = 0;
   for (int64_t j = 0; j < keys; ++j) scratch.column[j].count = 0;
 
   Strip<T> strip;
-  for (int64_t panel = first_row; panel < row_end; panel += query_width) {
-    const int rows = int(row_end - panel < query_width ? row_end - panel : query_width);
-    for (int r = 0; r < rows; ++r) scratch.row[r].count = 0;
-    if (task.value)
-      multiply_strip(task.query + panel * task.channels, task.key + first_key * task.channels,
-                     task.channels, keys, strip);
-    for (int r = 0; r < rows; ++r) {
-      const int64_t i = panel + r, in_block = i - first_row;
-      if (task.value) push_softmax(task, strip.row(r), keys, r, i, in_block, first_key, scratch);
-      if (task.grad_scores) {
-        const T* grad = task.grad_scores + i * task.grad_scores_stride + first_key;
-        for (int64_t j = 0; j < keys; ++j)
-          if (grad[j] != 0) push(scratch, r, in_block, j, grad[j]);
-      }
-      if (task.grad_similarity) {
-        const int64_t j = task.rank[i] - task.first_key - first_key;
-        if (0 <= j && j < keys) push(scratch, r, in_block, j, task.grad_similarity[i]);
-      }
-      add_rows(scratch.row[r], task.key_rows + first_key * task.row_stride, task.row_stride,
-               task.grad_query_rows + i * task.row_stride);
-    }
+  for (int64_t panel = 0; panel < rows && task.value; panel += query_width) {
+    multiply_strip(task.query + (first_row + panel) * task.channels,
+                   task.key + first_key * task.channels, task.channels, keys, strip);
+    for (int64_t r = panel; r < panel + query_width && r < rows; ++r)
+      push_softmax(task, strip.row(int(r - panel)), first_row, r, first_key, keys, scratch);
   }
-  for (int64_t j = 0; j < keys; ++j)
-    add_rows(scratch.column[j], task.query_rows + first_row * task.row_stride, task.row_stride,
-             task.grad_key_rows + (first_key + j) * task.row_stride);
+  for (int64_t r = 0; r < rows && task.grad_scores; ++r) {
+    const T* grad = task.grad_scores + (first_row + r) * task.grad_scores_stride + first_key;
+    for (int64_t j = 0; j < keys; ++j)
+      if (grad[j] != 0) push(scratch, r, j, grad[j]);
+  }
+  for (int64_t r = 0; r < rows && task.grad_similarity; ++r) {
+    const int64_t j = task.rank[first_row + r] - task.first_key - first_key;
+    if (0 <= j && j < keys) push(scratch, r, j, task.grad_similarity[first_row + r]);
+  }
+
+  const int64_t query_at = first_row * task.row_stride, key_at = first_key * task.row_stride;
+  add_rows(scratch.row, rows, task.key_rows + key_at, task.row_stride,
+           task.grad_query_rows + query_at);
+  add_rows(scratch.column, keys, task.query_rows + query_at, task.row_stride,
+           task.grad_key_rows + key_at);
 }
 
 template <class T>
