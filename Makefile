@@ -34,6 +34,7 @@ bench: $(LIBRARY)
 quality: $(LIBRARY)
 	$(BIN)/python -m benchmarks.photos
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.robustness
 
 # The operator tests against a library built with the address and undefined-behaviour sanitizers.
 test-sanitize: $(PACKAGES) $(CSRC)

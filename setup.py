@@ -1,7 +1,7 @@
 """Builds the extension libraries; all other metadata is in pyproject.toml.
 
-SPCOLOR_NO_EXTENSION=1 installs the pure-Python part alone. SPCOLOR_SANITIZE=1 builds with the address
-and undefined-behaviour sanitizers.
+SPCOLOR_NO_EXTENSION=1 installs the pure-Python part alone. SPCOLOR_SANITIZE=1 builds with the
+address and undefined-behaviour sanitizers.
 """
 
 import os
@@ -13,11 +13,12 @@ from setuptools import setup
 
 MISSING_COMPILER = """
 spcolor: no C++ compiler found (looked for {compiler!r}).
-  Install one (Debian and Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++), or name one in CXX,
+  Install one (Debian and Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++),
+  or name one in CXX,
   or install the pure-Python part, which is much slower: SPCOLOR_NO_EXTENSION=1 pip install .
 """
 
-# One binary serves every torch from 2.11 on (LibTorch stable ABI) and every Python from 3.10 on (abi3).
+# One binary serves every torch from 2.11 on (LibTorch stable ABI) and Python from 3.10 on (abi3).
 STABLE_ABI = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]
 ROOT = Path(__file__).parent
 
@@ -26,7 +27,8 @@ def cpu_extension():
     from torch.utils.cpp_extension import CppExtension
 
     sanitize = os.environ.get("SPCOLOR_SANITIZE") == "1"
-    flags = ["-std=c++17", "-Wall", "-Wextra", "-Wno-psabi", "-Wno-unused-parameter", "-fvisibility=hidden", *STABLE_ABI]
+    warnings = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-unused-parameter"]
+    flags = ["-std=c++17", "-fvisibility=hidden", *warnings, *STABLE_ABI]
     optimize = ["-O1", "-g", "-fno-omit-frame-pointer"] if sanitize else ["-O3"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"] if sanitize else []
     return CppExtension(

@@ -47,7 +47,7 @@ def check_device(name: str, tensor: Tensor, device: torch.device) -> None:
 
 
 def check_query_key_value(query: object, key: object, value: object | None, dims: str) -> None:
-    """Check features (dims such as "B N C", or "T C" when packed) and values that belong together."""
+    """Check features (dims "B N C", or "T C" when packed) and the values that belong to them."""
     *leading, _, channels = dims.split()
     packed = not leading
     check_features("query", query, dims)
@@ -133,7 +133,7 @@ def _check_temperature_value(temperature: float, dtype: torch.dtype) -> None:
 
 
 def check_cu_seqlens(name: str, offsets: object, tokens: Tensor, tokens_name: str) -> None:
-    """Check cumulative group lengths: int32 or int64, 0 first, never falling, at most the tokens."""
+    """Check cumulative group lengths: 0 first, never falling, at most the number of tokens."""
     check_tensor(name, offsets, "G+1")
     if offsets.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"{name}: expected int32 or int64, got {offsets.dtype}")
@@ -151,5 +151,6 @@ def check_cu_seqlens(name: str, offsets: object, tokens: Tensor, tokens_name: st
         raise ValueError(f"{name}: expected values that never fall, got {offsets.tolist()}")
     if last > tokens.shape[0]:
         raise ValueError(
-            f"{name}: expected at most {tokens.shape[0]} (the rows of {tokens_name}), got {last} last"
+            f"{name}: expected at most {tokens.shape[0]} (the rows of {tokens_name}), "
+            f"got {last} last"
         )

@@ -22,7 +22,7 @@ _REMEDY = (
 
 
 def _load_library(backend: str) -> str | None:
-    """Load the compiled library of one backend; return None, or the reason why it cannot be used."""
+    """Load the compiled library of one backend; return None, or why it cannot be used."""
     path = Path(__file__).parent / f"_C_{backend}.abi3.so"
     if not path.exists():
         return f"its compiled library is not installed; {_REMEDY}"

@@ -218,7 +218,8 @@ def varlen_correspondence(
 
     Example:
         >>> cu = torch.tensor([0, 3, 8])
-        >>> out = varlen_correspondence(torch.randn(8, 4), torch.randn(8, 4), torch.randn(8, 2), cu, cu)
+        >>> query, key, value = torch.randn(8, 4), torch.randn(8, 4), torch.randn(8, 2)
+        >>> warped = varlen_correspondence(query, key, value, cu, cu).warped
     """
     _checks.check_query_key_value(query, key, value, "T C")
     _checks.check_cu_seqlens("cu_seqlens_q", cu_seqlens_q, query, "query")

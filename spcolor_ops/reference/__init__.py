@@ -1,1 +1,1 @@
-"""Plain PyTorch, one class after another: the specification that every backend is tested against."""
+"""Plain PyTorch, one class after another: the specification of every backend."""

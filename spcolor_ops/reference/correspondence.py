@@ -80,7 +80,8 @@ def correspondence_backward(
 
     With p = softmax(s / temperature), g the incoming gradients and y = warped:
 
-        ds_ij = p_ij (g_warped_i . (v_j - y_i) + g_lse_i) / temperature + [j = index_i] g_similarity_i
+        ds_ij = p_ij (g_warped_i . (v_j - y_i) + g_lse_i) / temperature
+                + [j = index_i] g_similarity_i
         dq^_i = sum_j ds_ij k^_j,  dk^_j = sum_i ds_ij q^_i,  dv_j = sum_i p_ij g_warped_i
         dtemperature = -sum_ij (softmax part of ds_ij) s_ij / temperature
 

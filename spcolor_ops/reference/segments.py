@@ -20,7 +20,7 @@ def related_classes(
     key_order: Tensor | None,  # [B, M]
     key_offsets: Tensor,  # [B, K + 1]
 ) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-    """Yield (image, class, query positions [n], key positions [m]) where both sides have the class."""
+    """Yield (image, class, query positions [n], key positions [m]) of the shared classes."""
 
     def positions(order: Tensor | None, b: int, begin: int, end: int) -> Tensor:
         if order is None:

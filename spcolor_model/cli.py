@@ -1,0 +1,83 @@
+"""Command line: `spcolor colorize` and `spcolor demo`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+class PriorName(str, Enum):
+    """Names of `spcolor_model.engine.PRIORS`."""
+
+    clusters = "clusters"
+    none = "none"
+    masks = "masks"
+
+
+@app.command()
+def colorize(
+    target: Annotated[Path, typer.Argument(help="Photo, or folder of photos, to colour.")],
+    reference: Annotated[Path, typer.Argument(help="Photo whose colours are taken.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for a folder.")],
+    prior: Annotated[PriorName, typer.Option(help="What tells classes apart.")] = (
+        PriorName.clusters
+    ),
+    target_mask: Annotated[Path | None, typer.Option(help="Classes of the target.")] = None,
+    reference_mask: Annotated[Path | None, typer.Option(help="Classes of the reference.")] = None,
+    num_segments: Annotated[
+        int | None, typer.Option(help="Number of clusters; 12 unless given.", min=1)
+    ] = None,
+    sheet: Annotated[bool, typer.Option("--sheet", help="Also save what led to it.")] = False,
+) -> None:
+    """Colour TARGET with the colours of REFERENCE.
+
+    The result has the target's size and luminance. A file that cannot be coloured is reported, the
+    others are still done, and the exit code is 1.
+    """
+    # Loading torch takes seconds that --help should not.
+    from .batch import colorize_file, plan
+
+    try:
+        jobs = plan(target, reference, output, masks=(target_mask, reference_mask))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    options = {
+        "prior": prior.value,
+        "num_segments": num_segments,
+        "target_mask": target_mask,
+        "reference_mask": reference_mask,
+    }
+    failures = 0
+    with Progress(disable=None) as progress:
+        for job in progress.track(jobs, description="colorize"):
+            try:
+                for written in colorize_file(job, reference, sheet=sheet, **options):
+                    typer.echo(written)
+            except (OSError, TypeError, ValueError) as error:
+                failures += 1
+                typer.echo(f"error: {error}", err=True)
+    if failures:
+        typer.echo(f"error: {failures} of {len(jobs)} photos were not coloured", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder.")] = Path("out/demo"),
+) -> None:
+    """Colour photos that come inside installed packages, and print the pictures' names."""
+    from .demo import run
+
+    for written in run(output):
+        typer.echo(written)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,52 @@
+"""Which regions of the target have nothing like them in the reference.
+
+Dimensions: N target and M reference positions, C channels, h rows and w columns of the grid.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from spcolor_ops import segment_max_similarity
+
+from ..features import PRESENCE_LEVELS, WorkingImage, joint_features, resize
+
+# Share of the pair's median match below which a position counts as unmatched.
+_RATIO = 0.7
+# Edge-aware smoothing on the grid: strength, and gray levels (0..255) that make an edge.
+_SMOOTHING = 64.0
+_EDGE = 6.0
+
+
+def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
+    """Mark the target positions whose best match in the reference is poor for this pair.
+
+    With the unit semantic features x of the target and y of the reference,
+
+        r_i = max_j x_i . y_j    (smoothed inside the target's edges),
+        unrelated_i = r_i < 0.7 median(r).
+
+    The median makes the test relative: two photos of one scene match with 0.9, two photos of one
+    kind of scene with 0.4, and in both an object that one of them lacks stays far below.
+
+    Args:
+        target: gray replicated.
+        reference: working image [3, H', W'].
+
+    Returns:
+        [h, w] bool.
+
+    Example:
+        >>> unrelated_mask(image, image).any()
+        tensor(False)
+    """
+    query, key = (x[None] for x in joint_features([target, reference], PRESENCE_LEVELS))
+    one_class = [torch.zeros(x.shape[:2], dtype=torch.int64) for x in (query, key)]
+    best = segment_max_similarity(query, key, *one_class, num_segments=1).similarity
+    best = best.reshape(target.grid)
+    guide = resize(target.pixels[:1], best.shape)[0].clamp(0, 255).numpy().astype(np.uint8)
+    smooth = cv2.ximgproc.fastGlobalSmootherFilter(guide, best.numpy(), _SMOOTHING, _EDGE)
+    return torch.from_numpy(smooth) < _RATIO * best.median()

@@ -1,0 +1,142 @@
+"""The command line: files, folders, exit codes and messages."""
+
+import numpy as np
+import pytest
+from model_photos import chelsea, coffee, small_area  # noqa: F401
+from PIL import Image
+from typer.testing import CliRunner
+
+from spcolor_model.cli import app
+
+pytestmark = pytest.mark.usefixtures("small_area")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with target.png, reference.png and two masks."""
+    Image.fromarray(coffee()).save(tmp_path / "target.png")
+    Image.fromarray(chelsea()).save(tmp_path / "reference.png")
+    mask = np.zeros((90, 120), np.uint8)
+    mask[:, 60:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask_t.png")
+    Image.fromarray(mask[:, ::-1].copy()).save(tmp_path / "mask_r.png")
+    return tmp_path
+
+
+def run(*arguments) -> tuple[int, str]:
+    """Run `spcolor colorize`; return exit code, and output with its line breaks taken out."""
+    result = CliRunner().invoke(app, ["colorize", *map(str, arguments)])
+    return result.exit_code, " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_file(photos):
+    out = photos / "out" / "result.png"
+    code, output = run(photos / "target.png", photos / "reference.png", "-o", out, "--sheet")
+    assert code == 0, output
+    assert Image.open(out).size == (120, 90)
+    assert Image.open(out).mode == "RGB"
+    assert (photos / "out" / "result_sheet.png").is_file()
+    assert "result.png" in output
+
+
+def test_orientation_is_applied(photos):
+    image = Image.fromarray(coffee())
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(photos / "turned.jpg", exif=exif)
+    out = photos / "turned_result.png"
+    code, output = run(
+        photos / "turned.jpg", photos / "reference.png", "-o", out, "--prior", "none"
+    )
+    assert code == 0, output
+    assert Image.open(out).size == (90, 120)
+
+
+def test_a_folder_with_a_broken_file_keeps_the_others(photos):
+    folder = photos / "many"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        Image.fromarray(coffee((60, 40))).save(folder / name)
+    (folder / "b.png").write_text("broken")
+    out = photos / "done"
+    code, output = run(folder, photos / "reference.png", "-o", out, "--prior", "none")
+    assert code == 1
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+    assert "b.png: expected an image" in output
+    assert "1 of 3 photos were not coloured" in output
+
+
+def test_masks_and_clusters_and_none_differ(photos):
+    options = {
+        "masks": [
+            "--target-mask",
+            photos / "mask_t.png",
+            "--reference-mask",
+            photos / "mask_r.png",
+        ],
+        "clusters": ["--num-segments", 4],
+        "none": [],
+    }
+    pictures = []
+    for prior, more in options.items():
+        out = photos / f"{prior}.png"
+        code, output = run(
+            photos / "target.png", photos / "reference.png", "-o", out, "--prior", prior, *more
+        )
+        assert code == 0, output
+        pictures.append(np.array(Image.open(out)).astype(int))
+    assert abs(pictures[0] - pictures[1]).mean() > 0.3
+    assert abs(pictures[0] - pictures[2]).mean() > 0.3
+
+
+@pytest.mark.parametrize("name", ["target.png", "reference.png"])
+def test_an_input_is_never_replaced(photos, name):
+    before = (photos / name).read_bytes()
+    code, output = run(photos / "target.png", photos / "reference.png", "-o", photos / name)
+    assert code == 2
+    assert "--output: expected a path that is no input" in output
+    assert (photos / name).read_bytes() == before
+
+
+def test_a_folder_is_not_written_onto_itself(photos):
+    code, output = run(photos, photos / "reference.png", "-o", photos)
+    assert code == 2
+    assert "--output: expected a path that is no input" in output
+
+
+@pytest.mark.parametrize(
+    ("target", "output", "message"),
+    [
+        ("missing.png", "o.png", "TARGET: expected an existing path"),
+        ("target.png", "o.xyz", "--output: expected a file with a suffix of"),
+        ("empty", "o", "TARGET: expected a folder with photos, got none"),
+    ],
+)
+def test_wrong_paths(photos, target, output, message):
+    (photos / "empty").mkdir()
+    code, text = run(photos / target, photos / "reference.png", "-o", photos / output)
+    assert code == 2
+    assert message in text
+
+
+def test_two_targets_of_one_stem(photos):
+    folder = photos / "twins"
+    folder.mkdir()
+    for name in ("a.png", "a.bmp"):
+        Image.fromarray(coffee((20, 20))).save(folder / name)
+    code, text = run(folder, photos / "reference.png", "-o", photos / "o")
+    assert code == 2
+    assert "file names of different stems" in text
+
+
+def test_masks_without_mask_prior(photos):
+    code, text = run(
+        photos / "target.png",
+        photos / "reference.png",
+        "-o",
+        photos / "o.png",
+        "--target-mask",
+        photos / "mask_t.png",
+    )
+    assert code == 1
+    assert 'target_mask: expected none unless prior="masks"' in text
