@@ -103,8 +103,8 @@ SAME_CLASS = {
     ],
 }
 # Drawn at random, so that neither photo nor object is picked: animals on photos.
-PASTED_PAIRS = 12
-PASTED_SEED = {"dev": 1, "held-out": 2}
+PASTED_PAIRS = 24
+PASTED_SEED = {"dev": 1, "held-out": 5}
 BACKGROUNDS = ("explore_", "erase_")
 ANIMALS = ("animals/mammals", "animals/birds")
 # A stress case, picked for saturated objects, whose colour nothing in the reference tells:

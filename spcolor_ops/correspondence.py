@@ -318,8 +318,8 @@ def autocast_features(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weight_cutoff(dtype: torch.dtype) -> float:
-    """Softmax weight below which the backward drops an element: half an epsilon of the sums."""
-    return torch.finfo(accumulation_dtype(dtype)).eps / 2
+    """Softmax weight below which the backward drops an element: an epsilon of the sums."""
+    return torch.finfo(accumulation_dtype(dtype)).eps
 
 
 def _fake(

@@ -149,7 +149,7 @@ void backward_block(const BackwardTask<T>& task, int64_t first_row, int64_t firs
 template <class T>
 void backward(const BackwardTask<T>& task) {
   static_assert(sizeof(BackwardScratch<T>) <= backward_scratch_bytes);
-  static_assert(backward_rows % query_width == 0 && backward_keys == strip_keys);
+  static_assert(backward_rows % query_width == 0 && backward_keys <= strip_keys);
   BackwardScratch<T>& scratch = *static_cast<BackwardScratch<T>*>(task.scratch);
   for (int64_t first_key = 0; first_key < task.m; first_key += backward_keys)
     for (int64_t first_row = 0; first_row < task.rows; first_row += backward_rows)

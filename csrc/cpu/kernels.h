@@ -100,11 +100,11 @@ struct Kernels {
                        int64_t row_stride, const Positions& target);
 };
 
-constexpr int64_t pack_padding = 16;    // keeps scratch rows off the same cache sets
-constexpr int64_t row_alignment = 16;   // lanes of the widest vector
-constexpr int64_t backward_rows = 96;   // rectangle that a backward works through at a time,
-constexpr int64_t backward_keys = 128;  // multiples of every panel width
-constexpr int64_t backward_scratch_bytes = 384 * 1024;
+constexpr int64_t pack_padding = 16;   // keeps scratch rows off the same cache sets
+constexpr int64_t row_alignment = 16;  // lanes of the widest vector
+constexpr int64_t backward_rows = 48;  // rectangle that a backward works through at a time,
+constexpr int64_t backward_keys = 64;  // multiples of every panel width
+constexpr int64_t backward_scratch_bytes = 128 * 1024;
 
 namespace avx512 {
 template <class T>

@@ -14,8 +14,10 @@ from spcolor_ops import segment_max_similarity
 
 from ..features import PRESENCE_LEVELS, WorkingImage, joint_features, resize
 
-# Share of the pair's median match below which a position counts as unmatched.
-_RATIO = 0.7
+# A position is unmatched below this share of what the pair's better matches reach. The quantile
+# stands above the median because an object without counterpart may fill half of the photo.
+_RATIO = 0.6
+_QUANTILE = 0.8
 # Edge-aware smoothing on the grid: strength, and gray levels (0..255) that make an edge.
 _SMOOTHING = 64.0
 _EDGE = 6.0
@@ -27,9 +29,9 @@ def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
     With the unit semantic features x of the target and y of the reference,
 
         r_i = max_j x_i . y_j    (smoothed inside the target's edges),
-        unrelated_i = r_i < 0.7 median(r).
+        unrelated_i = r_i < 0.6 quantile(r, 0.8).
 
-    The median makes the test relative: two photos of one scene match with 0.9, two photos of one
+    The quantile makes the test relative: two photos of one scene match with 0.9, two photos of one
     kind of scene with 0.4, and in both an object that one of them lacks stays far below.
 
     Args:
@@ -49,4 +51,4 @@ def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
     best = best.reshape(target.grid)
     guide = resize(target.pixels[:1], best.shape)[0].clamp(0, 255).numpy().astype(np.uint8)
     smooth = cv2.ximgproc.fastGlobalSmootherFilter(guide, best.numpy(), _SMOOTHING, _EDGE)
-    return torch.from_numpy(smooth) < _RATIO * best.median()
+    return torch.from_numpy(smooth) < _RATIO * best.quantile(_QUANTILE)
