@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from .engine import colorize
 from .images import EXTENSIONS, list_images, write_image
+from .prior import Prior
 from .sheet import save_sheet
 
 
@@ -16,6 +19,11 @@ class Job(NamedTuple):
 
     target: Path
     output: Path
+
+    @property
+    def sheet(self) -> Path:
+        """Where `--sheet` saves what led to the result."""
+        return self.output.with_name(f"{self.output.stem}_sheet.png")
 
 
 def plan(
@@ -41,21 +49,20 @@ def plan(
     jobs = _jobs(target, output)
     inputs = {path.resolve() for path in (reference, *masks) if path is not None}
     inputs |= {job.target.resolve() for job in jobs}
-    for job in jobs:
-        if job.output.resolve() in inputs:
-            raise ValueError(f"--output: expected a path that is no input, got {job.output}")
+    for path in (path for job in jobs for path in (job.output, job.sheet)):
+        if path.resolve() in inputs:
+            raise ValueError(f"--output: expected a path that is no input, got {path}")
     return jobs
 
 
-def colorize_file(job: Job, reference: Path, *, sheet: bool, **options) -> Iterator[Path]:
-    """Colour one file; yield the paths written. `options` are those of `colorize`."""
-    result = colorize(job.target, reference, **options)
+def colorize_file(job: Job, reference: np.ndarray, prior: Prior, *, sheet: bool) -> Iterator[Path]:
+    """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
+    result = colorize(job.target, reference, prior=prior)
     write_image(job.output, result.rgb)
     yield job.output
     if sheet:
-        path = job.output.with_name(f"{job.output.stem}_sheet.png")
-        save_sheet(path, result)
-        yield path
+        save_sheet(job.sheet, result)
+        yield job.sheet
 
 
 def _jobs(target: Path, output: Path) -> list[Job]:

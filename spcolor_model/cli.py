@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -31,33 +32,31 @@ def colorize(
     target_mask: Annotated[Path | None, typer.Option(help="Classes of the target.")] = None,
     reference_mask: Annotated[Path | None, typer.Option(help="Classes of the reference.")] = None,
     num_segments: Annotated[
-        int | None, typer.Option(help="Number of clusters; 12 unless given.", min=1)
+        int | None, typer.Option(help="Number of clusters; 22 unless given.", min=1)
     ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also save what led to it.")] = False,
 ) -> None:
     """Colour TARGET with the colours of REFERENCE.
 
     The result has the target's size and luminance. A file that cannot be coloured is reported, the
-    others are still done, and the exit code is 1.
+    others are still done, and the exit code is 1. Wrong arguments end with 2 before any work.
     """
     # Loading torch takes seconds that --help should not.
     from .batch import colorize_file, plan
+    from .engine import make_prior
+    from .images import read_image
 
     try:
         jobs = plan(target, reference, output, masks=(target_mask, reference_mask))
-    except (OSError, ValueError) as error:
+        reference_rgb = read_image(reference)
+        chosen = make_prior(prior.value, num_segments, target_mask, reference_mask)
+    except (OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
-    options = {
-        "prior": prior.value,
-        "num_segments": num_segments,
-        "target_mask": target_mask,
-        "reference_mask": reference_mask,
-    }
     failures = 0
-    with Progress(disable=None) as progress:
+    with Progress(console=Console(stderr=True)) as progress:
         for job in progress.track(jobs, description="colorize"):
             try:
-                for written in colorize_file(job, reference, sheet=sheet, **options):
+                for written in colorize_file(job, reference_rgb, chosen, sheet=sheet):
                     typer.echo(written)
             except (OSError, TypeError, ValueError) as error:
                 failures += 1

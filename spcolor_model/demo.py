@@ -48,5 +48,6 @@ def photos() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         read_image(scikit_image / "motorcycle_right.png"),
     )
     yield "portrait", hopper, astronaut
-    yield "temple", china[:, :400], np.ascontiguousarray(china[:, ::-1])
-    yield "suit_without_counterpart", astronaut, hopper
+    yield "tower", china[:, :400], np.ascontiguousarray(china[:, ::-1])
+    # A reference without the tower: it must stay pale, and the garden must not.
+    yield "tower_without_counterpart", china, china[:, 365:]

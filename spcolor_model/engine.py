@@ -64,7 +64,7 @@ def colorize(
         reference: likewise, in colour.
         prior: "clusters" of pretrained features, "none" (one class: global matching), "masks", or
             any `spcolor_model.prior.Prior`.
-        num_segments: number of clusters, 12 where None; for prior="clusters" alone.
+        num_segments: number of clusters, 22 where None; for prior="clusters" alone.
         target_mask, reference_mask: for prior="masks"; pixels of equal value are one class.
         filler: what makes full-resolution ab of the match; an edge-aware filter where None.
 

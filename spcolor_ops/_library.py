@@ -16,7 +16,7 @@ BACKENDS = ("reference", "cpu")
 _COMPILED_BACKEND = {"cpu": "cpu"}
 
 _REMEDY = (
-    "install a C++ compiler (g++ 9 or later, or clang) and reinstall spcolor without "
+    "install a C++ compiler (g++ 9 or later) and reinstall spcolor without "
     "SPCOLOR_NO_EXTENSION, or pass backend='reference'"
 )
 

@@ -318,7 +318,11 @@ def autocast_features(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weight_cutoff(dtype: torch.dtype) -> float:
-    """Softmax weight below which the backward drops an element: an epsilon of the sums."""
+    """Return the cutoff of the backward: an epsilon of the sums.
+
+    An element is dropped if its softmax weight is below the cutoff times the weight that the row
+    has beside its maximum.
+    """
     return torch.finfo(accumulation_dtype(dtype)).eps
 
 

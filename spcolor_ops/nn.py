@@ -71,6 +71,13 @@ class SegmentCorrespondence(nn.Module):
             ("key_labels", key_labels, "B h w"),
         ):
             _checks.check_tensor(name, tensor, dims)
+        for name, tensor, like_name, like in (
+            ("query_labels", query_labels, "query", query),
+            ("key_labels", key_labels, "key", key),
+            ("value", value, "key", key),
+        ):
+            for dim in (-2, -1):
+                _checks.check_size(name, tensor, dim, like.shape[dim], like_name)
         out = segment_correspondence(
             *(x.flatten(2).transpose(1, 2) for x in (query, key, value)),
             query_labels.flatten(1),

@@ -138,5 +138,20 @@ def test_masks_without_mask_prior(photos):
         "--target-mask",
         photos / "mask_t.png",
     )
-    assert code == 1
+    assert code == 2
     assert 'target_mask: expected none unless prior="masks"' in text
+
+
+def test_a_broken_reference_stops_before_any_work(photos):
+    (photos / "words.png").write_text("no picture")
+    code, text = run(photos / "target.png", photos / "words.png", "-o", photos / "o.png")
+    assert code == 2
+    assert "words.png: expected an image" in text
+    assert not (photos / "o.png").exists()
+
+
+def test_a_sheet_replaces_no_input_either(photos):
+    (photos / "target.png").rename(photos / "o_sheet.png")
+    code, text = run(photos / "o_sheet.png", photos / "reference.png", "-o", photos / "o.png")
+    assert code == 2
+    assert "--output: expected a path that is no input" in text

@@ -94,7 +94,7 @@ def test_a_class_that_the_reference_lacks_is_unrelated_and_fades():
     assert result.match.unrelated.float().mean() == pytest.approx(48 / 128, abs=0.05)
     chroma = np.linalg.norm(rgb_to_lab(result.rgb)[1], axis=-1)
     truth = np.linalg.norm(rgb_to_lab(photo)[1], axis=-1)
-    assert chroma[:, 104:].mean() < 0.25 * truth[:, 104:].mean()
+    assert chroma[:, 104:].mean() < 0.4 * truth[:, 104:].mean()
     assert chroma[:, :64].mean() > 0.6 * truth[:, :64].mean()
 
 
@@ -111,10 +111,12 @@ def test_filling_stops_at_an_edge_of_the_luminance():
     found = flat_match((~unrelated).float(), unrelated)
     edge = np.full((64, 64), 20.0, np.float32)
     edge[:, 32:] = 80
-    ab = EdgeAwareFiller()(found, edge)
+    ab = EdgeAwareFiller(tint=0)(found, edge)
     assert ab[:, 8:24, 0].min() > 45
     assert ab[:, 36:, 0].max() < 25
     assert ab[:, 56:, 0].max() < 5
+    tinted = EdgeAwareFiller(tint=0.4)(found, edge)
+    assert tinted[:, 56:, 0] == pytest.approx(20, abs=4)  # 0.4 of the confident 50
 
 
 def test_an_uncertain_position_takes_the_confident_colour_around_it():
@@ -171,6 +173,8 @@ def test_errors_name_the_argument(options, message):
 def test_filler_arguments_are_checked():
     with pytest.raises(ValueError, match="neutral: expected a number above 0, got 0"):
         EdgeAwareFiller(neutral=0)
+    with pytest.raises(ValueError, match=r"tint: expected a number in 0\.\.1, got 2"):
+        EdgeAwareFiller(tint=2)
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -97,7 +97,8 @@ SPCOLOR_INLINE void push_softmax(const BackwardTask<T>& task, const T* scores, i
     }
     const Vector<T> gradients = p * projected * task.inverse_temperature;
     if (task.score_gradient)
-      task.score_gradient[i] += horizontal_sum<T>(s > threshold ? gradients * s : Vector<T>{});
+      task.score_gradient[i] +=
+          horizontal_sum<T>(s > threshold ? gradients * (s - task.maximum[i]) : Vector<T>{});
     alignas(64) T gradient[W];
     store<T>(gradient, gradients);
     auto* columns = scratch.column + j;

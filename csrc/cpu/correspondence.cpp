@@ -34,6 +34,7 @@ struct Inputs {
         normalize(normalize) {
     SPCOLOR_CHECK(q.dim() == 3, "query: expected shape [B, N, C], got ", shape_of(q));
     SPCOLOR_CHECK(k.dim() == 3, "key: expected shape [B, M, C], got ", shape_of(k));
+    SPCOLOR_CHECK(q.size(2) >= 1, "query: expected at least one channel, got ", shape_of(q));
     SPCOLOR_CHECK(q_offsets.dim() == 2 && q_offsets.size(1) >= 2,
                   "query_offsets: expected shape [B, K + 1], got ", shape_of(q_offsets));
     SPCOLOR_CHECK(precision == "ieee", "precision: the CPU computes in 'ieee' only, got '",
@@ -314,6 +315,15 @@ struct RowGradients {
   }
 
  private:
+  // The score whose weight is the cutoff times the weight beside the maximum: a row that has nearly
+  // all of it there owes its whole gradient to the rest.
+  static T score_threshold(const Saved& saved, T maximum, T log_mass, double temperature) {
+    const double rest = std::max(-std::expm1(-double(log_mass)), saved.weight_cutoff);
+    const double log_weight = std::log(saved.weight_cutoff * rest);
+    const T score = T(double(maximum) + (log_weight + double(log_mass)) * temperature);
+    return std::min(score, std::nextafter(maximum, -T(INFINITY)));
+  }
+
   void read_row(const Inputs& in, const Saved& saved, const RelatedClass& c, int64_t r,
                 const Buffer<int32_t>& key_ranks) {
     const int64_t row = c.query_row + r, at = c.image * in.N + c.query_rank + r;
@@ -326,11 +336,15 @@ struct RowGradients {
     grad_similarity[row] =
         saved.grad_similarity ? saved.grad_similarity->const_data_ptr<T>()[position] : T(0);
     if (!saved.has_softmax()) return;
-    const T bits = saved.log_mass.const_data_ptr<T>()[position] * T(log2_e);
-    const double cutoff_bits = std::log2(saved.weight_cutoff) + double(bits);
+    const T log_mass = saved.log_mass.const_data_ptr<T>()[position];
     maximum[row] = saved.similarity.const_data_ptr<T>()[position];
-    log2_mass[row] = bits;
-    threshold[row] = T(double(maximum[row]) + cutoff_bits * in.temperature / log2_e);
+    log2_mass[row] = log_mass * T(log2_e);
+    threshold[row] = score_threshold(saved, maximum[row], log_mass, in.temperature);
+    // The gradients of warped sum to 0 over a row and those of lse to grad_lse / temperature: with
+    // this the kernel can take scores relative to the maximum, which loses less to rounding.
+    if (saved.grad_lse)
+      score_gradient[row] =
+          T(maximum[row] * saved.grad_lse->const_data_ptr<T>()[position] / in.temperature);
     T sum = saved.grad_lse ? saved.grad_lse->const_data_ptr<T>()[position] : T(0);
     if (saved.grad_warped) {
       const T* grad = saved.grad_warped->const_data_ptr<T>() + position * in.D;
@@ -342,16 +356,20 @@ struct RowGradients {
   }
 };
 
-// A class with a feature that is not finite has gradients that are not a number.
+// A class with a feature that is not finite, or a softmax that is not a number, has gradients that
+// are not numbers.
 template <class T>
 void spoil(const Batch& batch, const UnitVectors<T>& query, const UnitVectors<T>& key,
            const Buffer<T>& grad_query, const Buffer<T>& grad_key, const Buffer<T>& grad_value,
-           int64_t D, const RowGradients<T>& rows) {
+           int64_t D, bool has_softmax, const RowGradients<T>& rows) {
   const T nan = T(std::nan(""));
   for (const RelatedClass& c : batch.list) {
-    if (!query.is_spoiled(c) && !key.is_spoiled(c)) continue;
-    std::fill_n(grad_query.get() + c.query_row * query.row_stride, c.n * query.row_stride, nan);
-    std::fill_n(grad_key.get() + c.key_row * key.row_stride, c.m * key.row_stride, nan);
+    bool is_nan = is_spoiled(c, query, key);
+    for (int64_t r = 0; r < c.n && has_softmax; ++r)
+      is_nan |= std::isnan(rows.log2_mass[c.query_row + r]);
+    if (!is_nan) continue;
+    spoil_rows(c, query.row_stride, grad_query, grad_key);
+    if (!has_softmax) continue;
     if (grad_value.get())
       std::fill_n(grad_value.get() + c.key_slot * D, round_up(c.m, key.width) * D, nan);
     rows.score_gradient[c.query_row] = nan;
@@ -429,7 +447,7 @@ void backward(const Inputs& in, const Saved& saved, const Batch& batch, const Ke
         task.scratch = scratch;
         kernels.backward(task);
       });
-  spoil(batch, query, key, grad_query, grad_key, grad_value, D, rows);
+  spoil(batch, query, key, grad_query, grad_key, grad_value, D, has_softmax, rows);
 
   if (targets.score_gradient.get())
     for (const RelatedClass& c : batch.list) {

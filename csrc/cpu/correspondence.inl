@@ -43,6 +43,13 @@ SPCOLOR_INLINE void find_tiles_above(const T* scores, int64_t keys, T threshold,
   }
 }
 
+// A number below x by an ulp or two.
+template <class T>
+SPCOLOR_INLINE T just_below(T x) {
+  constexpr T epsilon = sizeof(T) == 4 ? T(0x1p-23) : T(0x1p-52);
+  return x - (x < 0 ? -x : x) * epsilon - T(sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022);
+}
+
 template <class T>
 SPCOLOR_INLINE void update_maximum(const T* scores, const Tiles& tiles, int64_t first_key,
                                    RunningRow<T>& row) {
@@ -108,6 +115,8 @@ SPCOLOR_INLINE void add_row(const ForwardTask<T>& task, T distance, T* scores, i
   update_maximum(scores, tiles, first_key, row);
   row.threshold = row.maximum - distance;
   if (!task.value) return;
+  // At a tiny temperature the distance is less than rounding: equal maxima must still be seen.
+  if (!(row.threshold < row.maximum)) row.threshold = just_below(row.maximum);
   if (is_first)
     row.reference = row.maximum;
   else if ((row.maximum - row.reference) * task.log2_scale > slack_bits<T>)
@@ -123,7 +132,9 @@ void forward(const ForwardTask<T>& task) {
   const int64_t strip_bytes = task.channels * strip_keys * int64_t(sizeof(T));
   const int64_t block = strip_keys * (strip_bytes < block_bytes ? block_bytes / strip_bytes : 1);
   const int64_t sums_size = (1 + task.values) * W;
-  const T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
+  T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
+  if (!(distance >= 0))
+    distance = T(__builtin_inf());  // no temperature: the maximum is still right
   RunningRow<T>* running = reinterpret_cast<RunningRow<T>*>(task.state + task.rows * sums_size);
 
   for (int64_t i = 0; i < task.rows; ++i)

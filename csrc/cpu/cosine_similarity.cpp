@@ -28,6 +28,7 @@ struct Inputs {
         center(center),
         normalize(normalize) {
     SPCOLOR_CHECK(q.dim() == 3, "query: expected shape [B, N, C], got ", shape_of(q));
+    SPCOLOR_CHECK(q.size(2) >= 1, "query: expected at least one channel, got ", shape_of(q));
     SPCOLOR_CHECK(q_offsets.dim() == 2 && q_offsets.size(1) >= 2,
                   "query_offsets: expected shape [B, K + 1], got ", shape_of(q_offsets));
     SPCOLOR_CHECK(precision == "ieee", "precision: the CPU computes in 'ieee' only, got '",
@@ -98,7 +99,9 @@ Tensor forward(const Inputs& in, int64_t total) {
   Tensor out = torch::stable::new_zeros(in.query.tensor, {total},
                                         in.is_double() ? ScalarType::Double : ScalarType::Float);
   T* values = out.template mutable_data_ptr<T>();
-  in.batches(kernels).run([&](const Batch& batch) { forward(in, batch, kernels, values, total); });
+  const Batches batches = in.batches(kernels);
+  batches.for_each_class([&](const RelatedClass& c) { in.block_begin(c, total); });
+  batches.run([&](const Batch& batch) { forward(in, batch, kernels, values, total); });
   return out;
 }
 
@@ -129,6 +132,8 @@ void backward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels, c
                    task.scratch = scratch;
                    kernels.backward(task);
                  });
+  for (const RelatedClass& c : batch.list)
+    if (is_spoiled(c, query, key)) spoil_rows(c, stride, grad_query, grad_key);
   query.backward(batch, kernels, grad_query, target_query);
   key.backward(batch, kernels, grad_key, target_key);
 }
@@ -137,6 +142,7 @@ template <class T>
 std::tuple<Tensor, Tensor> backward(const Inputs& in, const Tensor& grad) {
   const Kernels<T>& kernels = spcolor::kernels<T>();
   const Batches batches = in.batches(kernels);
+  batches.for_each_class([&](const RelatedClass& c) { in.block_begin(c, grad.numel()); });
   const Source grad_query = gradient_of(in.query, batches.query_rows);
   const Source grad_key = gradient_of(in.key, batches.key_rows);
   batches.run(

@@ -45,7 +45,7 @@ struct ForwardTask {
   int32_t* rank;  // [rows] first rank of the maximum within the class
   T* mass;        // [rows] sum_j exp((s_ij - maximum) / temperature)
   T* warped;      // [rows, D]
-  T* state;       // [query rows of the task, (1 + D) * lanes]
+  T* state;       // [rows, (1 + D) * lanes] sums, then 4 numbers for each row
 };
 
 // Gradient of the scores of a rectangle of one class, spread onto its query and key rows.
@@ -71,7 +71,8 @@ struct BackwardTask {
   T* grad_query_rows;  // [rows, row_stride], added to
   T* grad_key_rows;    // [m, row_stride], added to
   T* grad_value;       // panels like value, added to; or null
-  T* score_gradient;   // [rows] sum_j ds_ij s_ij of the softmax part, added to; or null
+  T* score_gradient;   // [rows] sum_j ds_ij (s_ij - maximum_i) of the softmax part, added to; or
+                       // null
   void* scratch;       // backward_scratch_bytes
 };
 

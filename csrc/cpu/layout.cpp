@@ -67,7 +67,7 @@ STABLE_TORCH_LIBRARY_IMPL(spcolor_ops, CPU, m) {
 }
 
 // An empty module, so that the library is also a valid Python extension.
-extern "C" PyObject* PyInit__C_cpu(void) {
+PyMODINIT_FUNC PyInit__C_cpu(void) {
   static PyModuleDef definition = {
       PyModuleDef_HEAD_INIT, "_C_cpu", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
   return PyModule_Create(&definition);

@@ -61,14 +61,16 @@ class BlockCache {
     return *cache;
   }
 
-  void* take(size_t bytes) {
+  // Returns a block of at least `bytes`, and sets them to its true size.
+  void* take(size_t& bytes) {
     {
       const std::lock_guard<std::mutex> guard(mutex_);
-      // The last given first: it is the likeliest to be in a cache.
+      // The last given first: it is the likeliest to be in a processor's cache.
       for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block)
         if (bytes <= block->bytes && block->bytes <= 2 * bytes) {
           void* data = block->data;
-          cached_ -= block->bytes;
+          bytes = block->bytes;
+          cached_ -= bytes;
           blocks_.erase(std::next(block).base());
           return data;
         }
@@ -78,16 +80,16 @@ class BlockCache {
     return data;
   }
 
-  void give(void* data, size_t bytes) {
-    {
-      const std::lock_guard<std::mutex> guard(mutex_);
-      if (cached_ + bytes <= most) {
-        blocks_.push_back({data, bytes});
-        cached_ += bytes;
-        return;
-      }
+  void give(void* data, size_t bytes) noexcept {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (bytes > most_bytes) return std::free(data);
+    while (cached_ + bytes > most_bytes || blocks_.size() == most_blocks) {
+      std::free(blocks_.front().data);  // the one that nobody has asked for the longest
+      cached_ -= blocks_.front().bytes;
+      blocks_.erase(blocks_.begin());
     }
-    std::free(data);
+    blocks_.push_back({data, bytes});
+    cached_ += bytes;
   }
 
   static constexpr size_t alignment = 64;
@@ -97,7 +99,10 @@ class BlockCache {
     void* data;
     size_t bytes;
   };
-  static constexpr size_t most = size_t(48) << 20;
+  static constexpr size_t most_bytes = size_t(48) << 20, most_blocks = 256;
+
+  BlockCache() { blocks_.reserve(most_blocks); }
+
   std::mutex mutex_;
   std::vector<Block> blocks_;
   size_t cached_ = 0;

@@ -46,6 +46,14 @@ struct Batches {
   int64_t count = 0;                     // of related classes
   int64_t query_rows = 0, key_rows = 0;  // positions that they have
 
+  // Calls body(c) for every related class, in no particular order.
+  template <class Body>
+  void for_each_class(const Body& body) const {
+    for (const RelatedClass& c : large.list) body(c);
+    for (const Batch& batch : small)
+      for (const RelatedClass& c : batch.list) body(c);
+  }
+
   // Calls body(batch) for every batch.
   template <class Body>
   void run(const Body& body) const {
@@ -107,9 +115,16 @@ inline std::optional<Tensor> checked_order(const char* name, const std::optional
   check_shape(name, *order, {B, N});
   Tensor dense = torch::stable::contiguous(*order);
   const int32_t* positions = dense.const_data_ptr<int32_t>();
-  bool inside = true;
-  for (int64_t i = 0; i < B * N; ++i) inside &= 0 <= positions[i] && positions[i] < N;
-  SPCOLOR_CHECK(inside, name, ": expected positions in 0..", N - 1);
+  std::vector<char> seen(N);
+  for (int64_t b = 0; b < B; ++b, positions += N) {
+    std::fill(seen.begin(), seen.end(), 0);
+    for (int64_t i = 0; i < N; ++i) {
+      const bool is_new = 0 <= positions[i] && positions[i] < N && !seen[positions[i]];
+      SPCOLOR_CHECK(is_new, name, ": expected every position of 0..", N - 1, " once, got ",
+                    positions[i], " at rank ", i, " of image ", b);
+      seen[positions[i]] = 1;
+    }
+  }
   return dense;
 }
 

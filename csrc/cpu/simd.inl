@@ -44,24 +44,35 @@ SPCOLOR_INLINE Vector<T> splat(T x) {
   return x - Vector<T>{};  // x - 0 keeps the sign of zero, which x + 0 does not
 }
 
+// Lane l of the result is lane from[l] of a and b, one after the other.
+template <class V, class I>
+SPCOLOR_INLINE V shuffle(V a, V b, I from) {
+#if defined(__clang__)
+  constexpr int lanes = sizeof(V) / sizeof(a[0]);
+  V result;
+  for (int l = 0; l < lanes; ++l) result[l] = from[l] < lanes ? a[from[l]] : b[from[l] - lanes];
+  return result;
+#else
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+
 // Lane l of the result is a[l], and where bit `step` of l is set, b[l - step].
 template <int step, class V, class I>
-SPCOLOR_INLINE V take_low(V a, V b, I) {
+SPCOLOR_INLINE V take_low(V a, V b, I from) {
   constexpr int lanes = sizeof(V) / sizeof(a[0]);
-  I from;
 #pragma GCC unroll 16
   for (int l = 0; l < lanes; ++l) from[l] = l & step ? lanes + l - step : l;
-  return __builtin_shuffle(a, b, from);
+  return shuffle(a, b, from);
 }
 
 // Lane l of the result is b[l], and where bit `step` of l is clear, a[l + step].
 template <int step, class V, class I>
-SPCOLOR_INLINE V take_high(V a, V b, I) {
+SPCOLOR_INLINE V take_high(V a, V b, I from) {
   constexpr int lanes = sizeof(V) / sizeof(a[0]);
-  I from;
 #pragma GCC unroll 16
   for (int l = 0; l < lanes; ++l) from[l] = l & step ? lanes + l : l + step;
-  return __builtin_shuffle(a, b, from);
+  return shuffle(a, b, from);
 }
 
 template <class T, int step = Simd<T>::lanes / 2>

@@ -249,4 +249,19 @@ struct UnitVectors {
   }
 };
 
+// Whether a feature of this class is not finite, on either side.
+template <class T>
+bool is_spoiled(const RelatedClass& c, const UnitVectors<T>& query, const UnitVectors<T>& key) {
+  return query.is_spoiled(c) || key.is_spoiled(c);
+}
+
+// Sets the gradient rows of a class to NaN.
+template <class T>
+void spoil_rows(const RelatedClass& c, int64_t row_stride, const Buffer<T>& grad_query,
+                const Buffer<T>& grad_key) {
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  std::fill_n(grad_query.get() + c.query_row * row_stride, c.n * row_stride, nan);
+  std::fill_n(grad_key.get() + c.key_row * row_stride, c.m * row_stride, nan);
+}
+
 }  // namespace spcolor

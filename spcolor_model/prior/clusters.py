@@ -17,8 +17,8 @@ from ..features import SEMANTIC_LEVELS, WorkingImage, joint_features
 from .base import ClassMaps, class_maps
 from .presence import unrelated_mask
 
-# More classes cost colour at their borders (docs/quality.md), fewer cost time.
-DEFAULT_SEGMENTS = 12
+# The k of the paper; docs/quality.md compares others.
+DEFAULT_SEGMENTS = 22
 # Softmax temperature of the cluster cosines.
 _TEMPERATURE = 0.05
 # A cluster with fewer reference positions than these (count, share of the target's) is stray.
@@ -46,9 +46,9 @@ class ClusterPrior:
         ValueError: num_segments below 1.
 
     Example:
-        >>> maps = ClusterPrior(12)([target_image, reference_image])
+        >>> maps = ClusterPrior(22)([target_image, reference_image])
         >>> maps.num_segments
-        13
+        23
     """
 
     def __init__(self, num_segments: int = DEFAULT_SEGMENTS, *, seed: int = 0) -> None:

@@ -35,8 +35,8 @@ def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
     kind of scene with 0.4, and in both an object that one of them lacks stays far below.
 
     Args:
-        target: gray replicated.
-        reference: working image [3, H', W'].
+        target: the gray photo.
+        reference: likewise.
 
     Returns:
         [h, w] bool.

@@ -85,7 +85,8 @@ def correspondence_backward(
         dq^_i = sum_j ds_ij k^_j,  dk^_j = sum_i ds_ij q^_i,  dv_j = sum_i p_ij g_warped_i
         dtemperature = -sum_ij (softmax part of ds_ij) s_ij / temperature
 
-    `weight_cutoff` is a licence to drop elements with a smaller p_ij; the reference drops none.
+    `weight_cutoff` is a licence to drop elements with p_ij < weight_cutoff (1 - max_j p_ij); the
+    reference drops none.
     """
     dtype = accumulation_dtype(query.dtype)
     grads = [
