@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from .machine import ROOT
 from .peers import WAYS
-from .plan import ways
+from .plan import FEW_SEGMENTS, ways
 from .problem import TOKEN_MAJOR, Case, Way, make_inputs, step
 
 SMALL_SIDE = 16
@@ -34,14 +34,20 @@ class Run(NamedTuple):
 
 
 def runs(cases: list[Case], chosen_ways: Iterable[Way]) -> list[Run]:
-    """Return the processes that measure the token-major cases (the copies are the same size)."""
+    """Return the processes that measure the least and the most classes of `FEW_SEGMENTS`.
+
+    Token-major inputs alone: the others are copied, once, to the same size.
+    """
     result = []
     for backward in (False, True):
         for way in chosen_ways:
             chosen = tuple(
                 case
                 for case in cases
-                if case.layout == TOKEN_MAJOR and case.backward == backward and way in ways(case)
+                if case.layout == TOKEN_MAJOR
+                and case.num_segments in FEW_SEGMENTS
+                and case.backward == backward
+                and way in ways(case)
             )
             if chosen:
                 result.append(Run(way.name, backward, chosen))

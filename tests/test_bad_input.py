@@ -327,7 +327,11 @@ WRONG_CALLS = [
         ValueError,
         "query_labels: expected shape [B, H, W], got [2, 9]",
     ),
-    (module(4, labels(2, 5, 3)), ValueError, "key_labels: expected size 2 (that of key) in dimension -2"),
+    (
+        module(4, labels(2, 5, 3)),
+        ValueError,
+        "key_labels: expected size 2 (that of key) in dimension -2",
+    ),
 ]
 
 
