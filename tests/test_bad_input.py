@@ -330,7 +330,7 @@ WRONG_CALLS = [
     (
         module(4, labels(2, 5, 3)),
         ValueError,
-        "key_labels: expected size 2 (that of key) in dimension -2",
+        "key_labels: expected size 2 (that of key)",
     ),
 ]
 

@@ -138,3 +138,12 @@ def test_class_maps_pad_what_is_smaller():
     )
     assert maps.labels.tolist()[1] == [[1, -1, -1]] * 4
     assert maps.labels[0, 2:].eq(-1).all()
+
+
+def test_own_statistics_make_features_independent_of_the_other_photo():
+    first, second = seen(coffee()), seen(chelsea())
+    (alone,) = joint_features([first], SEMANTIC_LEVELS)
+    beside, _ = joint_features([first, second], SEMANTIC_LEVELS, own_statistics=True)
+    pooled, _ = joint_features([first, second], SEMANTIC_LEVELS)
+    torch.testing.assert_close(beside, alone)
+    assert (pooled - alone).abs().max() > 0.01
