@@ -144,7 +144,6 @@ CUT_AWAY = {
     "held-out": [
         ("erase_penguin.webp", (0.34, 0.03, 0.72, 0.98), (0, 0, 0.33, 1)),
         ("erase_alpaca.webp", (0.05, 0.05, 0.76, 1), (0.77, 0, 1, 1)),
-        ("erase_northern_harrier.webp", (0.27, 0.1, 0.88, 0.95), (0, 0, 0.26, 1)),
         ("explore_farm_animals_sheep.webp", (0.1, 0.05, 0.78, 0.98), (0.8, 0, 1, 1)),
         ("explore_farm_animals_owl.webp", (0.5, 0.15, 0.78, 0.95), (0, 0, 0.47, 1)),
     ],

@@ -2,7 +2,8 @@
 
 A part of the target's related positions is given another class, drawn among the classes that the
 target has, in two ways: in blocks of 6 x 6 positions, as a segmentation errs, and one by one (salt
-noise). Reported: the mean S on corrupted and on clean related positions, and the ab error.
+noise). The prior's confidence stays as it was, so that only the matching can tell. Reported: the
+mean S on corrupted and on clean related positions, and the ab error.
 
 Dimensions: h rows and w columns of the target's feature grid.
 """
@@ -70,11 +71,10 @@ def measure(pair: Pair, share: float, block: int) -> dict[str, float]:
     related = ~result.match.unrelated
     confidence = result.match.confidence
     corrupted, clean = prior.corrupted & related, ~prior.corrupted & related
-    return {
-        "S clean": confidence[clean].mean().item(),
-        "S corrupted": confidence[corrupted].mean().item() if corrupted.any() else float("nan"),
-        "ab error": ab_error(result.rgb, pair.target),
-    }
+    line = {"S clean": confidence[clean].mean().item()}
+    if corrupted.any():
+        line["S corrupted"] = confidence[corrupted].mean().item()
+    return {**line, "ab error": ab_error(result.rgb, pair.target)}
 
 
 def main() -> None:
@@ -84,8 +84,9 @@ def main() -> None:
         for share in SHARES:
             found = [measure(pair, share, block) for pair in track(pairs, f"{kind} {share:.0%}")]
             means = {key: statistics.fmean(x[key] for x in found) for key in found[0]}
-            ratio = {"S corrupted / clean": means["S corrupted"] / means["S clean"]}
-            rows.append({"corruption": kind, "share": share, "pairs": len(found), **means, **ratio})
+            if "S corrupted" in means:
+                means["S corrupted / clean"] = means["S corrupted"] / means["S clean"]
+            rows.append({"corruption": kind, "share": share, "pairs": len(found), **means})
     save("robustness", rows)
 
 
