@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--sheets", action="store_true", help=f"save a sheet of each pair in {OUT}")
     options = parser.parse_args()
     sheets = OUT / "sheets" if options.sheets else None
-    lines = [measure(pair, sheets) for pair in track(list(all_pairs()), description="pairs")]
+    lines = [measure(pair, sheets) for pair in track(all_pairs(), description="pairs")]
     for group in ("full", "removed", "same class"):
         save(group, [line for line in lines if line["group"] == group])
     save("summary", summary(lines))
