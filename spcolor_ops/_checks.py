@@ -95,6 +95,22 @@ def check_precision(precision: str | None, backend: str) -> str:
     return precision
 
 
+def check_options(
+    center: object,
+    normalize: object,
+    precision: str | None,
+    deterministic: bool | None,
+    backend: str,
+) -> tuple[bool, bool, str, bool]:
+    """Return the options of a matching operator in the order of its schema."""
+    if deterministic is None:
+        deterministic = torch.are_deterministic_algorithms_enabled()
+    flags = {"center": center, "normalize": normalize, "deterministic": deterministic}
+    for name, flag in flags.items():
+        check_flag(name, flag)
+    return center, normalize, check_precision(precision, backend), deterministic
+
+
 def is_readable(tensor: Tensor) -> bool:
     """Whether values can be checked at once: on the CPU, outside tracing."""
     return (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import _checks, _library
-from .layout import SegmentLayout, layout_of
+from .layout import SegmentLayout, layouts_of
 from .reference import correspondence as reference
 from .reference.segments import accumulation_dtype
 
@@ -98,7 +98,7 @@ def segment_correspondence(
                  [0.]]])
     """
     _checks.check_query_key_value(query, key, value, "B N C")
-    layouts = _layouts(query, key, query_labels, key_labels, num_segments, backend)
+    layouts = layouts_of(query, key, query_labels, key_labels, num_segments, backend)
     warped, similarity, index, lse = _correspondence(
         query,
         key,
@@ -174,7 +174,7 @@ def segment_max_similarity(
         >>> similarity, index = segment_max_similarity(q, k, q_labels, k_labels, num_segments=22)
     """
     _checks.check_query_key_value(query, key, None, "B N C")
-    layouts = _layouts(query, key, query_labels, key_labels, num_segments, backend)
+    layouts = layouts_of(query, key, query_labels, key_labels, num_segments, backend)
     _, similarity, index, _ = _correspondence(
         query, key, None, *layouts, 1.0, center, normalize, precision, deterministic, backend
     )
@@ -248,21 +248,6 @@ def varlen_correspondence(
     return Correspondence(warped, similarity, index, lse)
 
 
-def _layouts(query, key, query_labels, key_labels, num_segments, backend):
-    """Return (query order, query offsets, key order, key offsets) of checked labels or layouts."""
-    layouts = []
-    for name, labels, features_name, features in (
-        ("query_labels", query_labels, "query", query),
-        ("key_labels", key_labels, "key", key),
-    ):
-        layout = layout_of(name, labels, num_segments, backend)
-        _checks.check_device(name, layout.order, query.device)
-        for dim in (0, 1):
-            _checks.check_size(name, layout.order, dim, features.shape[dim], features_name)
-        layouts += [layout.order, layout.offsets]
-    return layouts
-
-
 def _correspondence(
     query,
     key,
@@ -280,12 +265,7 @@ def _correspondence(
 ):
     """Check what every public function shares, and call the operator of the chosen backend."""
     backend = _library.resolve_backend(backend, query.device)
-    precision = _checks.check_precision(precision, backend)
-    _checks.check_flag("center", center)
-    _checks.check_flag("normalize", normalize)
-    if deterministic is None:
-        deterministic = torch.are_deterministic_algorithms_enabled()
-    _checks.check_flag("deterministic", deterministic)
+    options = _checks.check_options(center, normalize, precision, deterministic, backend)
     query, key = autocast_features(query, key)
     dtype = accumulation_dtype(query.dtype)
     temperature = _checks.check_temperature(temperature, query, dtype)
@@ -298,10 +278,7 @@ def _correspondence(
         key_order,
         key_offsets,
         temperature,
-        center,
-        normalize,
-        precision,
-        deterministic,
+        *options,
     )
     return warped if value is None else warped.to(value.dtype), similarity, index, lse
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from . import _checks, _library
-from .correspondence import _layouts, autocast_features
-from .layout import SegmentLayout
+from .correspondence import autocast_features
+from .layout import SegmentLayout, layouts_of
 from .reference import cosine_similarity as reference
 from .reference.segments import accumulation_dtype
 
@@ -83,16 +83,11 @@ def segment_cosine_similarity(
         >>> blocks.block(0, 3).max(1)
     """
     _checks.check_query_key_value(query, key, None, "B N C")
-    query_order, query_offsets, key_order, key_offsets = _layouts(
+    query_order, query_offsets, key_order, key_offsets = layouts_of(
         query, key, query_labels, key_labels, num_segments, backend
     )
     backend = _library.resolve_backend(backend, query.device)
-    precision = _checks.check_precision(precision, backend)
-    _checks.check_flag("center", center)
-    _checks.check_flag("normalize", normalize)
-    if deterministic is None:
-        deterministic = torch.are_deterministic_algorithms_enabled()
-    _checks.check_flag("deterministic", deterministic)
+    options = _checks.check_options(center, normalize, precision, deterministic, backend)
     query, key = autocast_features(query, key)
 
     sizes = query_offsets.diff(dim=1).long() * key_offsets.diff(dim=1)
@@ -117,10 +112,7 @@ def segment_cosine_similarity(
         key_offsets,
         block_offsets,
         total_size,
-        center,
-        normalize,
-        precision,
-        deterministic,
+        *options,
     )
     return CosineBlocks(values, block_offsets, query_offsets, key_offsets)
 

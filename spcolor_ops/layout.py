@@ -94,6 +94,21 @@ def _check_layout(name: str, layout: SegmentLayout) -> None:
     _checks.check_size(f"{name}.inverse", layout.inverse, 1, layout.order.shape[1], f"{name}.order")
 
 
+def layouts_of(query, key, query_labels, key_labels, num_segments, backend):
+    """Return (query order, query offsets, key order, key offsets) of checked labels or layouts."""
+    layouts = []
+    for name, labels, features_name, features in (
+        ("query_labels", query_labels, "query", query),
+        ("key_labels", key_labels, "key", key),
+    ):
+        layout = layout_of(name, labels, num_segments, backend)
+        _checks.check_device(name, layout.order, query.device)
+        for dim in (0, 1):
+            _checks.check_size(name, layout.order, dim, features.shape[dim], features_name)
+        layouts += [layout.order, layout.offsets]
+    return layouts
+
+
 def _fake(labels, num_segments):
     batch, length = labels.shape
     torch._check(num_segments >= 1)

@@ -115,7 +115,8 @@ SPCOLOR_INLINE void add_row(const ForwardTask<T>& task, T distance, T* scores, i
   update_maximum(scores, tiles, first_key, row);
   row.threshold = row.maximum - distance;
   if (!task.value) return;
-  // At a tiny temperature the distance is less than rounding: equal maxima must still be seen.
+  // At a tiny temperature the distance is less than rounding, and without one it is no number:
+  // equal and larger maxima must still be seen.
   if (!(row.threshold < row.maximum)) row.threshold = just_below(row.maximum);
   if (is_first)
     row.reference = row.maximum;
@@ -132,9 +133,8 @@ void forward(const ForwardTask<T>& task) {
   const int64_t strip_bytes = task.channels * strip_keys * int64_t(sizeof(T));
   const int64_t block = strip_keys * (strip_bytes < block_bytes ? block_bytes / strip_bytes : 1);
   const int64_t sums_size = (1 + task.values) * W;
-  T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
-  if (!(distance >= 0))
-    distance = T(__builtin_inf());  // no temperature: the maximum is still right
+  const T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
+  distance = T(__builtin_inf());  // no temperature: the maximum is still right
   RunningRow<T>* running = reinterpret_cast<RunningRow<T>*>(task.state + task.rows * sums_size);
 
   for (int64_t i = 0; i < task.rows; ++i)

@@ -4,54 +4,23 @@
 #include <cmath>
 #include <tuple>
 
+#include "inputs.h"
 #include "rectangles.h"
 
 namespace spcolor {
 namespace {
 
-// The arguments that forward and backward have in common, checked.
-struct Inputs {
-  Source query, key;
-  Tensor query_offsets, key_offsets;  // [B, K + 1]
-  Tensor block_offsets;               // [B * K + 1] int64
-  bool center, normalize;
-  int64_t B, N, M, K;
+struct Inputs : MatchingInputs {
+  Tensor block_offsets;  // [B * K + 1] int64
 
   Inputs(const Tensor& q, const Tensor& k, const Tensor& query_order, const Tensor& q_offsets,
          const Tensor& key_order, const Tensor& k_offsets, const Tensor& begins, bool center,
          bool normalize, const std::string& precision)
-      : query{"query", q, std::nullopt},
-        key{"key", k, std::nullopt},
-        query_offsets(q_offsets),
-        key_offsets(k_offsets),
-        block_offsets(begins),
-        center(center),
-        normalize(normalize) {
-    SPCOLOR_CHECK(q.dim() == 3, "query: expected shape [B, N, C], got ", shape_of(q));
-    SPCOLOR_CHECK(q.size(2) >= 1, "query: expected at least one channel, got ", shape_of(q));
-    SPCOLOR_CHECK(q_offsets.dim() == 2 && q_offsets.size(1) >= 2,
-                  "query_offsets: expected shape [B, K + 1], got ", shape_of(q_offsets));
-    SPCOLOR_CHECK(precision == "ieee", "precision: the CPU computes in 'ieee' only, got '",
-                  precision, "'");
-    SPCOLOR_CHECK(k.dim() == 3, "key: expected shape [B, M, C], got ", shape_of(k));
-    B = q.size(0), N = q.size(1), M = k.size(1), K = q_offsets.size(1) - 1;
-    check_shape("key", k, {B, M, q.size(2)});
-    check_dtype("key", k, q.scalar_type());
-    query_offsets = checked_offsets("query_offsets", q_offsets, B, K);
-    key_offsets = checked_offsets("key_offsets", k_offsets, B, K);
-    query.order = checked_order("query_order", query_order, B, N);
-    key.order = checked_order("key_order", key_order, B, M);
+      : MatchingInputs(q, k, query_order, q_offsets, key_order, k_offsets, center, normalize,
+                       precision),
+        block_offsets(torch::stable::contiguous(begins)) {
     check_dtype("block_offsets", begins, ScalarType::Long);
     check_shape("block_offsets", begins, {B * K + 1});
-    block_offsets = torch::stable::contiguous(begins);
-  }
-
-  bool is_double() const { return query.tensor.scalar_type() == ScalarType::Double; }
-
-  template <class T>
-  Batches batches(const Kernels<T>& kernels) const {
-    return related_classes(query_offsets, key_offsets, N, M, query.tensor.size(2) * sizeof(T),
-                           kernels.query_width, kernels.key_width);
   }
 
   // First element of a class's block of n x m scores, checked to fit into `total`.
@@ -96,8 +65,7 @@ void forward(const Inputs& in, const Batch& batch, const Kernels<T>& kernels, T*
 template <class T>
 Tensor forward(const Inputs& in, int64_t total) {
   const Kernels<T>& kernels = spcolor::kernels<T>();
-  Tensor out = torch::stable::new_zeros(in.query.tensor, {total},
-                                        in.is_double() ? ScalarType::Double : ScalarType::Float);
+  Tensor out = torch::stable::new_zeros(in.query.tensor, {total}, in.accumulation());
   T* values = out.template mutable_data_ptr<T>();
   const Batches batches = in.batches(kernels);
   batches.for_each_class([&](const RelatedClass& c) { in.block_begin(c, total); });
@@ -173,7 +141,7 @@ std::tuple<Tensor, Tensor> cosine_similarity_backward(
   const Inputs in(query, key, query_order, query_offsets, key_order, key_offsets, block_offsets,
                   center, normalize, precision);
   SPCOLOR_CHECK(grad.dim() == 1, "grad: expected shape [total_size], got ", shape_of(grad));
-  check_dtype("grad", grad, in.is_double() ? ScalarType::Double : ScalarType::Float);
+  check_dtype("grad", grad, in.accumulation());
   const Tensor dense = torch::stable::contiguous(grad);
   return in.is_double() ? backward<double>(in, dense) : backward<float>(in, dense);
 }
