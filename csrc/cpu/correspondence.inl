@@ -134,7 +134,6 @@ void forward(const ForwardTask<T>& task) {
   const int64_t block = strip_keys * (strip_bytes < block_bytes ? block_bytes / strip_bytes : 1);
   const int64_t sums_size = (1 + task.values) * W;
   const T distance = task.value ? dropped_bits<T> / task.log2_scale : 0;
-  distance = T(__builtin_inf());  // no temperature: the maximum is still right
   RunningRow<T>* running = reinterpret_cast<RunningRow<T>*>(task.state + task.rows * sums_size);
 
   for (int64_t i = 0; i < task.rows; ++i)
