@@ -82,16 +82,24 @@ def check_flag(name: str, flag: object) -> None:
         raise TypeError(f"{name}: expected True or False, got {flag!r}")
 
 
-def check_precision(precision: str | None, backend: str) -> str:
-    """Return the precision of the products that `backend` will compute with."""
-    if precision is None:
-        return "ieee"
-    if precision not in PRECISIONS:
+def check_precision(precision: str | None, backend: str, dtype: torch.dtype, center: bool) -> str:
+    """Return the precision of the products: the one asked for, or float32-grade and fast.
+
+    Products of bfloat16 or float16 features are exact in a tensor core, so "ieee" is fast there,
+    unless centring makes them float32.
+    """
+    if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision: expected None or one of {PRECISIONS}, got {precision!r}")
-    if precision != "ieee":
+    on_gpu = backend in ("triton", "cuda")
+    if precision is None:
+        has_exact_products = dtype != torch.float32 and not (center and dtype != torch.float64)
+        return "tf32x3" if on_gpu and not has_exact_products else "ieee"
+    if precision != "ieee" and not on_gpu:
         raise ValueError(
             f"precision: backend {backend!r} computes in 'ieee' only, got {precision!r}"
         )
+    if precision != "ieee" and dtype == torch.float64:
+        raise ValueError(f"precision: expected None or 'ieee' for float64, got {precision!r}")
     return precision
 
 
@@ -101,6 +109,7 @@ def check_options(
     precision: str | None,
     deterministic: bool | None,
     backend: str,
+    dtype: torch.dtype,
 ) -> tuple[bool, bool, str, bool]:
     """Return the options of a matching operator in the order of its schema."""
     if deterministic is None:
@@ -108,7 +117,7 @@ def check_options(
     flags = {"center": center, "normalize": normalize, "deterministic": deterministic}
     for name, flag in flags.items():
         check_flag(name, flag)
-    return center, normalize, check_precision(precision, backend), deterministic
+    return center, normalize, check_precision(precision, backend, dtype, center), deterministic
 
 
 def is_readable(tensor: Tensor) -> bool:
@@ -121,7 +130,11 @@ def is_readable(tensor: Tensor) -> bool:
 
 
 def check_temperature(temperature: object, like: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the temperature as a 0-dimensional tensor beside `like`."""
+    """Return the temperature as a 0-dimensional tensor: beside `like`, or a number on the CPU.
+
+    A kernel takes a number on the CPU as an argument, where one on the GPU would cost a launch.
+    Compiled code has it on the GPU, because CPU tensors keep it out of CUDA graphs.
+    """
     if isinstance(temperature, Tensor):
         if temperature.numel() != 1 or not temperature.dtype.is_floating_point:
             raise ValueError(
@@ -136,7 +149,8 @@ def check_temperature(temperature: object, like: Tensor, dtype: torch.dtype) -> 
             f"temperature: expected a float or a tensor, got {type(temperature).__name__}"
         )
     _check_temperature_value(temperature, dtype)
-    return torch.full((), temperature, dtype=dtype, device=like.device)
+    device = like.device if torch.compiler.is_compiling() else "cpu"
+    return torch.full((), temperature, dtype=dtype, device=device)
 
 
 def _check_temperature_value(temperature: float, dtype: torch.dtype) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import warnings
 from pathlib import Path
 
@@ -10,35 +12,58 @@ import torch
 
 NAMESPACE = "spcolor_ops"
 
-BACKENDS = ("reference", "cpu")
+BACKENDS = ("reference", "cpu", "triton", "cuda")
 
-# The compiled backend of each device type; a device without one is served by "reference".
-_COMPILED_BACKEND = {"cpu": "cpu"}
+# The compiled backends of each device type, the preferred one first; a device without any is
+# served by "reference". PyTorch calls AMD's GPUs "cuda" too.
+_DEVICE_BACKENDS = {"cpu": ["cpu"], "cuda": ["triton", "cuda"]}
 
-_REMEDY = (
+_CPU_REMEDY = (
     "install a C++ compiler (g++ 9 or later) and reinstall spcolor without "
     "SPCOLOR_NO_EXTENSION, or pass backend='reference'"
 )
+_CUDA_REMEDY = (
+    "install the CUDA toolkit and a PyTorch built with CUDA and reinstall spcolor, "
+    "or pass backend='triton'"
+)
 
 
-def _load_library(backend: str) -> str | None:
+def _load_library(backend: str, remedy: str) -> str | None:
     """Load the compiled library of one backend; return None, or why it cannot be used."""
     path = Path(__file__).parent / f"_C_{backend}.abi3.so"
     if not path.exists():
-        return f"its compiled library is not installed; {_REMEDY}"
+        return f"its compiled library is not installed; {remedy}"
     try:
         torch.ops.load_library(path)
     except OSError as error:
-        return f"its compiled library does not load ({error}); {_REMEDY}"
+        return f"its compiled library does not load ({error}); {remedy}"
     return None
 
 
+def _find_triton() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed; pip install triton"
+    return None
+
+
+def _find_unavailable() -> dict[str, str]:
+    reasons = {
+        "cpu": _load_library("cpu", _CPU_REMEDY),
+        "triton": _find_triton(),
+        "cuda": _load_library("cuda", _CUDA_REMEDY),
+    }
+    return {backend: reason for backend, reason in reasons.items() if reason is not None}
+
+
 # backend -> why it cannot be used, for the compiled backends that cannot be.
-unavailable = {
-    backend: reason
-    for backend in _COMPILED_BACKEND.values()
-    if (reason := _load_library(backend)) is not None
-}
+unavailable = _find_unavailable()
+
+
+def accept_cpu_tensors(backend: str) -> None:
+    """Let a GPU backend take CPU tensors, for tests that interpret or emulate its kernels."""
+    if backend not in _DEVICE_BACKENDS["cpu"]:
+        _DEVICE_BACKENDS["cpu"].append(backend)
+    unavailable.pop(backend, None)
 
 
 @functools.cache
@@ -59,20 +84,19 @@ def resolve_backend(backend: str | None, device: torch.device) -> str:
 
     An explicit request is met or refused. Only `None` may choose "reference", and says so once.
     """
-    compiled = _COMPILED_BACKEND.get(device.type)
+    served_by = _DEVICE_BACKENDS.get(device.type, [])
     if backend is None:
-        if compiled is None:
-            _warn_reference(device.type, "no compiled backend for this device")
-            return "reference"
-        if compiled in unavailable:
-            _warn_reference(device.type, f"backend '{compiled}': {unavailable[compiled]}")
-            return "reference"
-        return compiled
+        for candidate in served_by:
+            if candidate not in unavailable:
+                return candidate
+        reasons = "; ".join(f"backend '{name}': {unavailable[name]}" for name in served_by)
+        _warn_reference(device.type, reasons or "no compiled backend for this device")
+        return "reference"
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected None or one of {BACKENDS}, got {backend!r}")
     if backend == "reference":
         return backend
-    if backend != compiled:
+    if backend not in served_by:
         raise ValueError(f"backend: {backend!r} does not serve tensors on {device}")
     if backend in unavailable:
         raise RuntimeError(f"backend: {backend!r} is not available: {unavailable[backend]}")
@@ -99,6 +123,18 @@ def define(stem: str, schema: str, *, fake, reference, autograd=None) -> None:
     torch.library.impl(
         f"{NAMESPACE}::{stem}_reference", "CompositeExplicitAutograd", _without_autocast(reference)
     )
+    # The CPU key serves Triton's interpreter; `resolve_backend` keeps other calls away from it.
+    torch.library.impl(f"{NAMESPACE}::{stem}_triton", ("CUDA", "CPU"), _triton_launcher(stem))
+
+
+def _triton_launcher(stem: str):
+    """Return the launcher of `triton_kernels/<stem>.py`, imported (with Triton) at its first call."""
+
+    def launch(*tensors_and_options):
+        module = importlib.import_module(f"{__package__}.triton_kernels.{stem}")
+        return getattr(module, stem)(*tensors_and_options)
+
+    return launch
 
 
 def _without_autocast(reference):

@@ -265,8 +265,10 @@ def _correspondence(
 ):
     """Check what every public function shares, and call the operator of the chosen backend."""
     backend = _library.resolve_backend(backend, query.device)
-    options = _checks.check_options(center, normalize, precision, deterministic, backend)
     query, key = autocast_features(query, key)
+    options = _checks.check_options(
+        center, normalize, precision, deterministic, backend, query.dtype
+    )
     dtype = accumulation_dtype(query.dtype)
     temperature = _checks.check_temperature(temperature, query, dtype)
     warped, similarity, index, lse, _ = _library.operator("correspondence", backend)(

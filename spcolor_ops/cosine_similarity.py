@@ -87,8 +87,10 @@ def segment_cosine_similarity(
         query, key, query_labels, key_labels, num_segments, backend
     )
     backend = _library.resolve_backend(backend, query.device)
-    options = _checks.check_options(center, normalize, precision, deterministic, backend)
     query, key = autocast_features(query, key)
+    options = _checks.check_options(
+        center, normalize, precision, deterministic, backend, query.dtype
+    )
 
     sizes = query_offsets.diff(dim=1).long() * key_offsets.diff(dim=1)
     block_offsets = torch.nn.functional.pad(sizes.flatten().cumsum(0), (1, 0))

@@ -368,9 +368,9 @@ def test_without_the_extension_none_warns_once_and_cpu_refuses(monkeypatch):
 
 def test_a_missing_library_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(_library, "__file__", str(tmp_path / "_library.py"))
-    assert "install a C++ compiler" in _library._load_library("cpu")
+    assert "install a C++ compiler" in _library._load_library("cpu", _library._CPU_REMEDY)
     (tmp_path / "_C_cpu.abi3.so").write_bytes(b"not a library")
-    assert "does not load" in _library._load_library("cpu")
+    assert "does not load" in _library._load_library("cpu", _library._CPU_REMEDY)
 
 
 @pytest.mark.parametrize("backend_name", spcolor_ops.BACKENDS)
