@@ -1,0 +1,45 @@
+"""Matrix products in the precision that was asked for."""
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def product(a, b, PRECISION: tl.constexpr):
+    """Return a @ b summed in float32 (float64 for float64); operands are packed for PRECISION."""
+    if a.dtype == tl.float32:
+        return tl.dot(a, b, input_precision=PRECISION)
+    elif a.dtype == tl.float64:
+        return tl.dot(a, b, out_dtype=tl.float64)
+    else:
+        return tl.dot(a, b)
+
+
+@triton.jit
+def weighted_product(weights, b, PRECISION: tl.constexpr):
+    """Return weights @ b, with float32 (float64) weights of any magnitude and a packed operand b.
+
+    fp16 would lose small weights; tf32 has its fraction and float32's exponents.
+    """
+    if PRECISION == "bf16":
+        return tl.dot(weights.to(tl.bfloat16), b.to(tl.bfloat16))
+    elif weights.dtype == tl.float64:
+        return tl.dot(weights, b.to(tl.float64), out_dtype=tl.float64)
+    elif PRECISION == "fp16":
+        return tl.dot(weights, b.to(tl.float32), input_precision="tf32")
+    else:
+        return tl.dot(weights, b.to(tl.float32), input_precision=PRECISION)
+
+
+def product_precision(precision: str, is_raw: bool) -> str:
+    """Return the PRECISION of the kernels.
+
+    Raw 16-bit operands have exact products; beside them, float32 weights are split. AMD's matrix
+    units multiply float32 itself, so that nothing has to be split there.
+    """
+    if precision == "ieee" and is_raw:
+        precision = "tf32x3"
+    if precision == "tf32x3" and torch.version.hip:
+        return "ieee"
+    return precision
