@@ -1,0 +1,48 @@
+// What the memory accesses of a launch must obey, in checked builds: a kernel touches only memory
+// lent to it and its block's shared memory, nothing reads what an asynchronous copy still writes,
+// and of two accesses to one place of which one writes, a barrier separates the two.
+//
+// Checked builds compile kernels with -fsanitize=thread, whose calls for every load and store come
+// here instead of to its own library. Each thread keeps a vector clock: what it knows of every
+// other thread's progress, from the barriers that they shared.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#ifndef EMULATOR_CHECKED
+#define EMULATOR_CHECKED 0
+#endif
+
+namespace emulator {
+
+class Stacks;
+
+constexpr bool checked = EMULATOR_CHECKED;
+
+// Global memory that launches may touch from now on, and none of it any more.
+void lend(const void* memory, size_t bytes);
+void take_back();
+
+void begin_launch(const Stacks& stacks, const void* closure, size_t closure_bytes);
+void begin_checks_of_block(unsigned threads);
+
+// What happened before any of `released` came here has happened for all of `acquired`.
+void order_threads(const std::vector<unsigned>& released, const std::vector<unsigned>& acquired);
+
+// Accesses by the running thread, or by a lane of its warp.
+void record_read(const void* address, size_t bytes);
+void record_read(const void* address, size_t bytes, unsigned lane);
+void record_write(const void* address, size_t bytes);
+
+// A write that begins now and ends with its arrival.
+void record_copy(const void* address, size_t bytes);
+void record_arrival(const void* address, size_t bytes);
+
+// Between the two, what the running thread reads and writes is one atomic access.
+void begin_atomic(const void* address, size_t bytes);
+void end_atomic();
+
+}  // namespace emulator
