@@ -237,6 +237,8 @@ void fail(const std::string& message) {
   __builtin_unreachable();
 }
 
+void fail(const char* message) { fail(std::string(message)); }
+
 unsigned thread_rank() { return block.current; }
 unsigned lane() { return block.current % warp_size; }
 

@@ -50,6 +50,7 @@ bool is_running();
 
 // Stops the launch; never returns to the thread that calls it.
 [[noreturn]] void fail(const std::string& message);
+[[noreturn]] void fail(const char* message);  // for checked code, which may touch no heap
 
 unsigned thread_rank();  // of the running thread in its block
 unsigned lane();

@@ -17,9 +17,9 @@ from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-KERNELS = ROOT / "csrc/cuda"
+CUDA_SOURCES = ROOT / "csrc/cuda"
 CACHE = ROOT / "build/emulator"
-HEADERS = {".h", ".cuh"}
+HEADERS = {".h", ".cuh", ".cu"}
 COMPILER = shlex.split(os.environ.get("CXX", "g++"))
 FLAGS = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
@@ -27,7 +27,12 @@ INSTRUMENTED = ["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"
 
 
 def build(
-    name: str, *sources: Path, checked: bool = False, defines: Iterable[str] = ()
+    name: str,
+    *sources: Path,
+    checked: bool = False,
+    defines: Iterable[str] = (),
+    includes: Iterable[str | Path] = (),
+    libraries: Iterable[str] = (),
 ) -> ModuleType:
     """Compile pybind11 sources, one of which says `PYBIND11_MODULE(EMULATED_MODULE, m)`.
 
@@ -35,6 +40,8 @@ def build(
         name: of the module, for its file and messages.
         checked: look at every memory access of the kernels for bounds and races; slower.
         defines: preprocessor names to define.
+        includes: more folders with headers.
+        libraries: what the linker is told beside the objects.
     """
     import pybind11
 
@@ -45,12 +52,13 @@ def build(
         f"-DEMULATED_MODULE={name}",
         *(f"-D{define}" for define in defines),
         f"-I{HERE}",
-        f"-I{KERNELS}",
+        f"-I{CUDA_SOURCES}",
         f"-isystem{pybind11.get_include()}",
         f"-isystem{sysconfig.get_path('include')}",
+        *(f"-isystem{path}" for path in includes),
     ]
     runtime = sorted(HERE.glob("*.cpp"))
-    folders = {HERE, KERNELS, *(source.parent for source in sources)}
+    folders = {HERE, CUDA_SOURCES, *(source.parent for source in sources)}
     headers = [path for folder in folders for path in folder.glob("*.*") if path.suffix in HEADERS]
     # The runtime comes first: of functions that both contain, the linker takes the one that is not
     # instrumented.
@@ -58,7 +66,7 @@ def build(
     objects += [_compile(source, flags + own, headers) for source in sources]
     library = CACHE / _hash(objects, []) / (name + ".so")
     if not library.exists():
-        _run([*COMPILER, "-shared", *map(str, objects)], library)
+        _run([*COMPILER, "-shared", *map(str, objects), *libraries], library)
     return _load(name, library)
 
 

@@ -14,4 +14,5 @@
 #define SPCOLOR_SHARED(T, name) T* name = reinterpret_cast<T*>(::emulator::shared_memory())
 
 #define SPCOLOR_LAUNCH(kernel, grid, block, smem, stream, ...) \
-  ::emulator::run({#kernel, grid, block, smem}, [=] { kernel(__VA_ARGS__); })
+  (static_cast<void>(stream),                                  \
+   ::emulator::run({#kernel, grid, block, smem}, [=] { kernel(__VA_ARGS__); }))
