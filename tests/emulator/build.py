@@ -21,7 +21,8 @@ CUDA_SOURCES = ROOT / "csrc/cuda"
 CACHE = ROOT / "build/emulator"
 HEADERS = {".h", ".cuh", ".cu"}
 COMPILER = shlex.split(os.environ.get("CXX", "g++"))
-FLAGS = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
+FLAGS = ["-x", "c++", "-std=c++20", "-O2", "-g1"]
+FLAGS += ["-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 INSTRUMENTED = ["-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"]
 

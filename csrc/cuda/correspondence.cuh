@@ -1,0 +1,96 @@
+// The forward of the correspondence operators: unit vectors, then one fused kernel.
+#pragma once
+
+#include "correspondence_forward.cuh"
+#include "problem.cuh"
+
+namespace spcolor {
+
+struct Outputs {
+  void *warped, *similarity, *lse, *log_mass;  // [B, N, D], [B, N] each, in the type of sums
+  int64_t* index;                              // [B, N]
+};
+
+template <class T>
+Temperature<T> temperature_of(const Problem& problem) {
+  return {static_cast<const T*>(problem.temperature), T(problem.host_temperature)};
+}
+
+// Into how many parts the keys of a class are split: enough for two blocks on every multiprocessor
+// where there are few tiles of queries.
+inline int key_splits(const Problem& problem, int tile_queries) {
+  const int64_t tiles = problem.images * ceil_div(problem.query_positions.length, tile_queries);
+  const int64_t wanted = 2 * problem.multiprocessors / (tiles > 0 ? tiles : 1);
+  const int64_t most = ceil_div(problem.key_positions.length, tile_keys * least_split_tiles);
+  const int64_t splits = wanted < most ? wanted : most;
+  return splits < 1 ? 1 : splits > 16 ? 16 : int(splits);
+}
+
+template <class Product, int MI, int DV>
+void launch_forward(const ForwardTask<typename Product::Sum>& task, const SlicePlan& plan,
+                    int chunks, cudaStream_t stream) {
+  const unsigned tiles = most_tiles(task.query.positions, 64 * MI);
+  SPCOLOR_LAUNCH((forward_kernel<Product, MI, DV>),
+                 dim3(tiles * task.partials.splits, chunks, task.images), dim3(forward_threads),
+                 ForwardStream<MI>::bytes(plan), stream, task, plan);
+}
+
+// Launches the kernels, or only adds up the workspace they need if it has no memory.
+template <class E>
+void correspondence(const Problem& problem, const Outputs& out, Workspace& workspace,
+                    cudaStream_t stream) {
+  using T = Sum<E>;
+  const Packing packing = forward_packing(problem);
+  const int row_blocks = bytes_of(packing.element) == 2 ? 2 : 1, tile_queries = 64 * row_blocks;
+  const int values = problem.value.channels;
+  const int block_values = !problem.has_value ? 0 : values <= 3 ? 3 : 8;
+  const int value_chunks = values <= 3 ? 1 : int(ceil_div(values, block_values));
+  const int splits = key_splits(problem, tile_queries);
+  const int counters = splits == 1 ? 0
+                                   : problem.images * value_chunks *
+                                         most_tiles(problem.query_positions, tile_queries);
+
+  const auto vectors = unit_vectors_task<T>(problem, packing, counters, workspace);
+  const int64_t partials = splits == 1 ? 0
+                                       : int64_t(value_chunks) * splits * problem.images *
+                                             problem.query_positions.length;
+  ForwardTask<T> task{};
+  task.query = packed_side(vectors.query, packing);
+  task.key = packed_side(vectors.key, packing);
+  task.value = vectors.packed_value;
+  task.images = problem.images;
+  task.values = values;
+  task.padded_values = vectors.padded_values;
+  task.temperature = temperature_of<T>(problem);
+  task.partials = {splits, workspace.take<T>(partials * (2 + block_values)),
+                   workspace.take<int>(partials), vectors.counters};
+  task.warped = static_cast<T*>(out.warped);
+  task.similarity = static_cast<T*>(out.similarity);
+  task.lse = static_cast<T*>(out.lse);
+  task.log_mass = static_cast<T*>(out.log_mass);
+  task.index = out.index;
+  if (workspace.is_measuring() || problem.images * problem.query_positions.length == 0) return;
+
+  launch_unit_vectors<E>(vectors, stream);
+  const int slices = PackedSizes(problem.query.channels, packing).slices;
+  with_product<T, true>(packing, problem.precision, [&](auto product) {
+    using Product = typename decltype(product)::type;
+    constexpr int MI = is_half<Product> ? 2 : 1;
+    const SlicePlan plan = ForwardStream<MI>::plan(slices, problem.shared_limit);
+    if (block_values == 0)
+      launch_forward<Product, MI, 0>(task, plan, value_chunks, stream);
+    else if (block_values == 3)
+      launch_forward<Product, MI, 3>(task, plan, value_chunks, stream);
+    else
+      launch_forward<Product, MI, 8>(task, plan, value_chunks, stream);
+  });
+}
+
+inline void correspondence(const Problem& problem, const Outputs& out, Workspace& workspace,
+                           cudaStream_t stream) {
+  with_element(problem.query.element, [&](auto element) {
+    correspondence<decltype(element)>(problem, out, workspace, stream);
+  });
+}
+
+}  // namespace spcolor

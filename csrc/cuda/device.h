@@ -1,0 +1,47 @@
+// What the operators ask of the device: the one place that the emulator replaces.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#ifdef __CUDACC__
+
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/macros.h>
+
+#include "prim.cuh"
+
+#define SPCOLOR_LIBRARY_IMPL(m) STABLE_TORCH_LIBRARY_IMPL(spcolor_ops, CUDA, m)
+
+namespace spcolor::device {
+
+using Guard = torch::stable::accelerator::DeviceGuard;
+
+inline cudaStream_t stream(int32_t index) {
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index, &stream));
+  return static_cast<cudaStream_t>(stream);
+}
+
+inline int attribute(cudaDeviceAttr name, int32_t index) {
+  int value = 0;
+  prim::check(cudaDeviceGetAttribute(&value, name, index), "device attribute");
+  return value;
+}
+inline int multiprocessors(int32_t index) {
+  return attribute(cudaDevAttrMultiProcessorCount, index);
+}
+inline int shared_limit(int32_t index) {
+  return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
+}
+
+// Called with every tensor that a kernel gets.
+inline void lend(const torch::stable::Tensor&) {}
+
+}  // namespace spcolor::device
+
+#else
+#include "device_emulated.h"
+#endif

@@ -1,0 +1,284 @@
+// The gradient kernel: for a tile of one side's rows, what all rows of the other side send them.
+//
+// Scores are recomputed tile by tile and turned into their own gradients in registers, which are
+// then the left operand of a second product, with the other side's rows:
+//
+//     ds_ij = p_ij (g_warped_i . v_j + g_lse_i - g_warped_i . y_i) / temperature
+//             + [j = index_i] g_similarity_i,     p_ij = exp((s_ij - max_i) / temperature -
+//             log_mass_i)
+//     dq^_i = sum_j ds_ij k^_j        own side: queries
+//     dk^_j = sum_i ds_ij q^_i        own side: keys
+//     dv_j  = sum_i p_ij g_warped_i   own side: keys
+//
+// Nothing is added from two blocks into one place, so the result is the same in every run.
+#pragma once
+
+#include "correspondence_forward.cuh"
+#include "unit_vectors.cuh"
+
+namespace spcolor {
+
+// What the backward needs of one query row, in class order.
+template <class T>
+struct RowGradient {
+  T maximum, log2_mass;
+  T offset;      // g_lse - g_warped . warped
+  T similarity;  // g_similarity
+};
+
+template <class T>
+struct GradientTask {
+  PackedSide<T> query, key;
+  int images, packed_channels;  // B, Cp
+  T* grad;                      // [B, own positions, Cp] in class order; null: not wanted
+  int channel_blocks;           // of most_again slices each; the blocks after them have values
+
+  // Of the softmax and its maximum.
+  const RowGradient<T>* rows;  // [B, N]
+  const int32_t* index;        // [B, N] position of the maximum's key; null: no g_similarity
+  const T* grad_warped;        // [B, N, Dp]; null: none
+  const T* value;              // [B, M, Dp] in key order
+  int values, padded_values;
+  bool has_softmax;
+  Temperature<T> temperature;
+  void* grad_value;  // [B, M, D] at their positions
+  Element value_element;
+  T* temperature_sums;  // [B, N] sum over j of (softmax part of ds_ij) s_ij; null: not wanted
+
+  // Of cosine blocks: the gradients of scores themselves.
+  const T* grad_scores;          // [total]
+  const int64_t* block_offsets;  // [B * K + 1]
+  int64_t total;
+};
+
+constexpr int gradient_threads = 128, own_rows = 64, other_rows = 64;
+constexpr int most_again = 8;   // slices of the second product that the registers hold
+constexpr int value_block = 4;  // values that a block computes the gradients of
+using GradientStream = SliceStream<own_rows, other_rows, gradient_threads>;
+
+// Shared memory of a block beside its stream.
+template <class T>
+constexpr int weight_bytes = gradient_threads / 32 * Weights<T>::bytes(other_rows / 8);
+
+template <class T>
+__device__ inline T dot(const T* x, const T* y, int count) {  // count is a multiple of 4
+  struct alignas(chunk_bytes) Chunk {
+    T x[4];
+  };
+  T sum = 0;
+  for (int d = 0; d < count; d += 4) {
+    const Chunk a = *reinterpret_cast<const Chunk*>(x + d);
+    const Chunk b = *reinterpret_cast<const Chunk*>(y + d);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sum += a.x[i] * b.x[i];
+  }
+  return sum;
+}
+
+// One pair's softmax weight and gradients.
+template <class T>
+struct PairGradient {
+  T weight, softmax_part, score;
+};
+
+template <class T>
+__device__ inline PairGradient<T> pair_gradient(const GradientTask<T>& task, T score, T log2_scale,
+                                                T inverse_temperature, const RowGradient<T>& row,
+                                                const T* grad_warped, const T* value,
+                                                bool is_maximum) {
+  PairGradient<T> pair{0, 0, 0};
+  if (task.has_softmax) {
+    // A recomputed score may round to above the maximum; its weight may not.
+    pair.weight = power_of_two(fmin((score - row.maximum) * log2_scale, T(0)) - row.log2_mass);
+    T slope = row.offset;
+    if (task.grad_warped) slope += dot(grad_warped, value, task.padded_values);
+    pair.softmax_part = pair.weight * slope * inverse_temperature;
+  }
+  pair.score = pair.softmax_part + (is_maximum ? row.similarity : T(0));
+  return pair;
+}
+
+// A warp's rows of scores become their gradients; what else is summed up on the way.
+template <class T, bool own_is_query>
+struct WeightedPairs {
+  const GradientTask<T>& task;
+  int64_t image;
+  int first_own;  // rank of this warp's first row
+  int rows;       // of the warp that are inside the tile
+  int value_chunk;
+  T log2_scale, inverse_temperature;
+  T temperature_sum[2] = {}, grad_value[2][value_block] = {};
+
+  // Gradients of columns other.first + first.. of the other side.
+  template <int NI>
+  __device__ void apply(T (&scores)[NI][4], const Range& other, int first) {
+    const int64_t query_base = image * task.query.positions.length;
+    const int64_t key_base = image * task.key.positions.length;
+    const int pitch = task.padded_values, columns = other.size() - first;
+#pragma unroll
+    for (int j = 0; j < NI; ++j)
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd) {
+        const int column = j * 8 + column_of(odd);
+        if (column >= columns) {
+          scores[j][odd] = scores[j][2 + odd] = 0;
+          continue;
+        }
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = row_of(half * 2), own = first_own + (row < rows ? row : 0);
+          const int query = own_is_query ? own : other.first + first + column;
+          const int key = own_is_query ? other.first + first + column : own;
+          const T* grad_warped = task.grad_warped + (query_base + query) * pitch;
+          const bool is_maximum = task.index && task.index[query_base + query] ==
+                                                    task.key.positions.position(image, key);
+          T& score = scores[j][half * 2 + odd];
+          const RowGradient<T> gradient = task.rows[query_base + query];
+          const PairGradient<T> pair =
+              pair_gradient(task, score, log2_scale, inverse_temperature, gradient, grad_warped,
+                            task.value + (key_base + key) * pitch, is_maximum);
+          if (own_is_query && task.temperature_sums)
+            temperature_sum[half] += pair.softmax_part * (score - gradient.maximum);
+          if (!own_is_query && value_chunk >= 0)
+#pragma unroll
+            for (int d = 0; d < value_block; ++d)
+              grad_value[half][d] += pair.weight * grad_warped[value_chunk * value_block + d];
+          score = pair.score;
+        }
+      }
+  }
+};
+
+// A warp's rows of the gradients of a cosine block.
+template <class T, bool own_is_query, int NI>
+__device__ inline void load_grad_scores(const T* block, int64_t block_columns, int first_own,
+                                        int rows, int first, int columns, T (&scores)[NI][4]) {
+#pragma unroll
+  for (int j = 0; j < NI; ++j)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int64_t own = first_own + row_of(e), other = first + j * 8 + column_of(e);
+      const bool is_inside = row_of(e) < rows && j * 8 + column_of(e) < columns;
+      const int64_t at = own_is_query ? own * block_columns + other : other * block_columns + own;
+      scores[j][e] = is_inside ? block[at] : T(0);
+    }
+}
+
+// Start of block (image, segment) of rows x columns scores, or null where it does not fit.
+template <class T>
+__device__ inline T* cosine_block(T* values, const int64_t* block_offsets, int64_t total,
+                                  int64_t block, int64_t rows, int64_t columns) {
+  const int64_t begin = block_offsets[block];
+  return 0 <= begin && begin <= total - rows * columns ? values + begin : nullptr;
+}
+
+// Blocks: x: tile of 64 own rows; y: slices of channels or, after those, values; z: image.
+// A warp has 16 rows of the tile and all 64 rows of the other side at each step.
+template <class Product, bool own_is_query, bool of_cosines>
+__global__ void __launch_bounds__(gradient_threads, 2)
+    gradient_kernel(GradientTask<typename Product::Sum> task, SlicePlan plan) {
+  using T = typename Product::Sum;
+  constexpr int NI = other_rows / 8, slice_channels = slice_bytes / int(sizeof(T));
+  SPCOLOR_SHARED(unsigned char, memory);
+  const PackedSide<T>& own = own_is_query ? task.query : task.key;
+  const PackedSide<T>& other = own_is_query ? task.key : task.query;
+  const int64_t image = blockIdx.z;
+  const Tile tile = find_tile(own.positions, image, blockIdx.x, own_rows);
+  if (tile.segment < 0) return;
+  const bool has_channels = int(blockIdx.y) < task.channel_blocks;
+  const int value_chunk = has_channels ? -1 : int(blockIdx.y) - task.channel_blocks;
+  plan.first_again = has_channels ? blockIdx.y * most_again : 0;
+  const int left = task.packed_channels / slice_channels - plan.first_again;
+  plan.again = !has_channels || !task.grad ? 0 : left < most_again ? left : most_again;
+
+  const Positions& positions = other.positions;
+  Range range =
+      tile.segment < positions.classes ? positions.range(image, tile.segment) : Range{0, 0};
+  const int first_row = threadIdx.x / 32 * 16;  // of this warp
+  const int64_t first_place = image * own.positions.length + tile.first + first_row;
+  const T* block = nullptr;
+  int64_t block_columns = 0;
+  int first_in_class = 0;
+  if constexpr (of_cosines) {
+    if (range.size() > 0) {
+      const Range own_range = own.positions.range(image, tile.segment);
+      const int64_t n = own_range.size(), m = range.size();
+      block = cosine_block(task.grad_scores, task.block_offsets, task.total,
+                           image * positions.classes + tile.segment, n, m);
+      block_columns = own_is_query ? m : n;
+      first_in_class = tile.first - own_range.first + first_row;
+      if (!block) range.end = range.first;
+    }
+  }
+
+  WeightedPairs<T, own_is_query> pairs{task,
+                                       image,
+                                       tile.first + first_row,
+                                       tile.rows - first_row,
+                                       value_chunk,
+                                       task.temperature.log2_scale(),
+                                       1 / task.temperature.value()};
+  Weights<T> weights(memory + GradientStream::bytes(plan) +
+                     threadIdx.x / 32 * Weights<T>::bytes(NI));
+  T out[most_again][Product::outputs] = {};
+  const int tiles = (range.size() + other_rows - 1) / other_rows;
+  if (tiles > 0) {
+    GradientStream stream(memory, plan, own.from(image, tile.first, tile.rows),
+                          other.from(image, range.first, range.size()), 0, tiles);
+    for (int t = 0; t < tiles; ++t) {
+      T scores[1][NI][4] = {};
+      if constexpr (of_cosines)
+        load_grad_scores<T, own_is_query>(block, block_columns, first_in_class,
+                                          tile.rows - first_row, t * other_rows,
+                                          range.size() - t * other_rows, scores[0]);
+      else {
+        for (int slice = 0; slice < plan.slices; ++slice) {
+          stream.next();
+          Product::multiply(stream.left() + first_row * slice_bytes, stream.right(), scores);
+        }
+        if (first_row < tile.rows) pairs.apply(scores[0], range, t * other_rows);
+      }
+      if (plan.again > 0) weights.write(scores[0]);
+#pragma unroll
+      for (int s = 0; s < most_again; ++s)
+        if (s < plan.again) {
+          stream.next();
+          Product::multiply_rows(weights, NI, stream.right(), out[s]);
+        }
+    }
+  }
+
+#pragma unroll
+  for (int s = 0; s < most_again; ++s)
+    if (s < plan.again)
+#pragma unroll
+      for (int i = 0; i < Product::outputs; ++i) {
+        const int row = Product::output_row(i);
+        const int channel = (plan.first_again + s) * slice_channels + Product::output_channel(i);
+        if (first_row + row < tile.rows)
+          task.grad[(first_place + row) * task.packed_channels + channel] = out[s][i];
+      }
+  if constexpr (of_cosines) return;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = row_of(half * 2);
+    const bool writes = threadIdx.x % 4 == 0 && first_row + row < tile.rows;
+    if (own_is_query && task.temperature_sums && blockIdx.y == 0) {
+      const T sum = quad_sum(pairs.temperature_sum[half]);
+      T& place = task.temperature_sums[first_place + row];
+      if (writes) place = range.size() > 0 ? place + sum : T(0);
+    }
+    if (!own_is_query && value_chunk >= 0)
+#pragma unroll
+      for (int d = 0; d < value_block; ++d) {
+        const T sum = quad_sum(pairs.grad_value[half][d]);
+        const int value = value_chunk * value_block + d;
+        if (!writes || value >= task.values) continue;
+        const int rank = tile.first + first_row + row;
+        const int64_t to = image * own.positions.length + own.positions.position(image, rank);
+        store(task.grad_value, task.value_element, to * task.values + value, sum);
+      }
+  }
+}
+
+}  // namespace spcolor
