@@ -31,6 +31,7 @@ class Options(NamedTuple):
     temperature: float = 0.01
     center: bool = False
     normalize: bool = True
+    precision: str | None = None
 
 
 PAPER = Options()

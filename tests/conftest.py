@@ -9,12 +9,18 @@ import hypothesis
 import pytest
 import torch
 
-import spcolor_ops
+import triton_interpreter
+
 from spcolor_ops import _library
 
 hypothesis.settings.register_profile("local", deadline=None, max_examples=150)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=150, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# The backends that every operator test runs on. "triton" is interpreted, and takes hours in full.
+BACKENDS = os.environ.get("SPCOLOR_TEST_BACKENDS", "reference,cpu").split(",")
+if "triton" in BACKENDS:
+    triton_interpreter.install()
 
 NO_EXTENSION = os.environ.get("SPCOLOR_NO_EXTENSION") == "1"
 
@@ -29,9 +35,15 @@ def _require(backend: str) -> str:
     return backend
 
 
-@pytest.fixture(scope="session", params=("reference", "cpu"))
+@pytest.fixture(scope="session", params=BACKENDS)
 def backend(request):
-    """Each backend of the CPU in turn."""
+    """Each of BACKENDS in turn."""
+    return _require(request.param)
+
+
+@pytest.fixture(scope="session", params=[x for x in BACKENDS if x in ("triton", "cuda")])
+def gpu_backend(request):
+    """Each of BACKENDS that is made for GPUs; without one, its tests are skipped."""
     return _require(request.param)
 
 

@@ -84,6 +84,15 @@ STORAGE_ATOL = {
     torch.float16: 6e-8,
 }
 
+# Half a unit in the last place of the products' operands. A cosine of two unit vectors that are
+# rounded once errs by at most twice that, one for each vector, as the condition counts it.
+PRECISION_ATOL = {"tf32": 2**-11, "fp16": 2**-11, "bf16": 2**-8}
+
+
+def coarser_by(precision: str | None, dtype: torch.dtype) -> float:
+    """Return how many times the error of one cosine in `precision` is that of the table."""
+    return 1 + PRECISION_ATOL.get(precision, 0.0) / TOLERANCES["cosine", dtype].atol
+
 
 def worst_ratio(
     name: str,

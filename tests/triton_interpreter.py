@@ -29,6 +29,7 @@ def install() -> None:
     interpreter._interpreter = _CheckedMemory(interpreter._interpreter)
     _watch_arguments(interpreter)
     _index_by_scalars(interpreter)
+    _patch_language_once(interpreter)
     if "SPCOLOR_PROGRAM_ORDER" in os.environ:
         _shuffle_programs(builder, int(os.environ["SPCOLOR_PROGRAM_ORDER"]))
     spcolor_ops._library.accept_cpu_tensors("triton")
@@ -205,6 +206,36 @@ def _index_by_scalars(interpreter) -> None:
         return result
 
     interpreter._patch_lang_tensor = patch
+
+
+class _NothingToRestore:
+    def restore(self):
+        pass
+
+
+def _patch_language_once(interpreter) -> None:
+    """Patch Triton's modules once for each launch, not again for each function that it calls."""
+    original = interpreter._patch_lang
+    language = (interpreter.tl, interpreter.tl.core)
+    patched = set()
+
+    def patch(function):
+        visible = {
+            id(module)
+            for module in function.__globals__.values()
+            if any(module is known for known in language)
+        }
+        if visible <= patched:
+            return _NothingToRestore()
+        is_launch = not patched
+        patched.update(visible)
+        scope = original(function)
+        if is_launch:
+            restore = scope.restore
+            scope.restore = lambda: (patched.clear(), restore())
+        return scope
+
+    interpreter._patch_lang = patch
 
 
 def _shuffle_programs(builder, seed: int) -> None:

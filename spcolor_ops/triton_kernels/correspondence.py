@@ -76,7 +76,7 @@ def _add_values(
     if D_PADDED == 0:
         for d in tl.static_range(D):
             v = tl.load(value + d * M + rank, mask=rank < end, other=0.0)
-            added = added + (sums[d] * keep + tl.sum(p * v[None, :], 1),)  # noqa: RUF005
+            added = added + (sums[d] * keep + tl.sum(p * v[None, :], 1),)
     else:
         d = tl.arange(0, D_PADDED)
         mask = (rank < end)[:, None] & (d < D)[None, :]
@@ -90,7 +90,7 @@ def _no_values(ROWS: tl.constexpr, D: tl.constexpr, D_PADDED: tl.constexpr, SUM:
     sums = ()
     if D_PADDED == 0:
         for _ in tl.static_range(D):
-            sums = sums + (tl.zeros((ROWS,), SUM),)  # noqa: RUF005
+            sums = sums + (tl.zeros((ROWS,), SUM),)
     else:
         sums = (tl.zeros((ROWS, D_PADDED), SUM),)
     return sums
@@ -172,7 +172,7 @@ def _merge_values(
     if D_PADDED == 0:
         for d in tl.static_range(D):
             v = tl.load(part + row + d, mask=mask, other=0.0, cache_modifier=".cg")
-            merged = merged + (sums[d] * keep + v * part_keep,)  # noqa: RUF005
+            merged = merged + (sums[d] * keep + v * part_keep,)
     else:
         d = tl.arange(0, D_PADDED)
         mask = mask[:, None] & (d < D)[None, :]
@@ -278,8 +278,8 @@ def _correspondence_kernel(
     key_begin, key_end = class_range(key_offsets + b * (K + 1), c, M, K)
     key_end = tl.where(c < K, key_end, key_begin)
     part = tl.cdiv(tl.cdiv(key_end - key_begin, SPLITS), COLUMNS) * COLUMNS
-    parts = tl.maximum(tl.cdiv(key_end - key_begin, tl.maximum(part, 1)), 1)
-    if split >= parts:
+    parts = tl.cdiv(key_end - key_begin, tl.maximum(part, 1))
+    if split >= tl.maximum(parts, 1):  # rows without keys have a program too
         return
     begin = key_begin + split * part
     stop = tl.minimum(begin + part, key_end)
@@ -344,7 +344,7 @@ def _correspondence_kernel(
         # Every thread's stores must be out before one of them says so.
         tl.debug_barrier()
         tiles = tl.num_programs(0) // SPLITS
-        if tl.atomic_add(arrived + b * tiles + tile, 1, sem="acq_rel") == parts - 1:
+        if tl.atomic_add(arrived + b * tiles + tile, 1, sem="acq_rel") >= parts - 1:
             best, where, mass, sums = _merge_parts(
                 partial, partial_index, partial_warped, parts, factor * row_scale,
                 rank, inside, b, N, SOFTMAX, D, D_PADDED, ROWS, SUM,
@@ -396,6 +396,8 @@ def correspondence(
     if batch == 0 or length == 0:
         return warped, similarity, index, lse, log_mass
 
+    query_side = Side.of(query, query_order, query_offsets)
+    key_side = Side.of(key, key_order, key_offsets)
     dtype = product_dtype(query, precision, center)
     tile = forward_tile(query.device, dtype, length / num_segments)
     tiles = query_tiles(length, num_segments, tile.rows)
@@ -410,8 +412,8 @@ def correspondence(
     )
     arrived = query.new_empty((batch, tiles if splits > 1 else 0), dtype=torch.int32)
     packed_query, packed_key, packed_value = unit_vectors(
-        Side(query, query_order, query_offsets),
-        Side(key, key_order, key_offsets),
+        query_side,
+        key_side,
         value,
         center=center,
         normalize=normalize,
@@ -427,12 +429,10 @@ def correspondence(
         _correspondence_kernel[(tiles * splits, batch)](
             packed_query.unit,
             packed_query.scale,
-            query_offsets if query_order is None else query_order,
-            query_offsets,
+            *query_side.arguments[-2:],
             packed_key.unit,
             packed_key.scale,
-            key_offsets if key_order is None else key_order,
-            key_offsets,
+            *key_side.arguments[-2:],
             packed_value,
             *temperature_arguments[:2],
             warped,

@@ -421,13 +421,20 @@ def correspondence_backward(
         )
 
     dtype = product_dtype(query, precision, center)
-    query_side = Side(query, query_order, query_offsets)
-    key_side = Side(key, key_order, key_offsets)
+    query_side = Side.of(query, query_order, query_offsets)
+    key_side = Side.of(key, key_order, key_offsets)
     packed_query, packed_key, packed_value = unit_vectors(
         query_side, key_side, value, center=center, normalize=normalize, precision=precision
     )
     rows = _row_terms(
-        grad_warped, grad_similarity, grad_lse, warped, similarity, index, log_mass, query_order
+        grad_warped,
+        grad_similarity,
+        grad_lse,
+        warped,
+        similarity,
+        index,
+        log_mass,
+        query_side.order,
     )
     tile = backward_tile(query.device, dtype, max(length, key_length) / num_segments)
     temperature_pointer, temperature_number, on_device = read_arguments(temperature, query.device)
@@ -436,11 +443,10 @@ def correspondence_backward(
     inputs = (
         packed_query.unit,
         packed_query.scale,
-        query_offsets,
+        query_side.offsets,
         packed_key.unit,
         packed_key.scale,
-        key_offsets if key_order is None else key_order,
-        key_offsets,
+        *key_side.arguments[-2:],
         packed_value,
         *rows,
         temperature_pointer,

@@ -22,7 +22,7 @@ def class_range(offsets, c, N, K):
 def class_of_rank(rank, offsets, N, K, STEPS: tl.constexpr):
     """Return the class of each rank, K for those of no class: the last c with offsets[c] <= rank.
 
-    STEPS is at least log2(K + 1).
+    STEPS halvings leave one of the K + 1 classes.
     """
     low = tl.zeros_like(rank)
     high = low + K
@@ -58,7 +58,7 @@ def query_tiles(length: int, num_segments: int, block: int) -> int:
 
 def search_steps(num_segments: int) -> int:
     """Return the STEPS of the searches."""
-    return num_segments.bit_length() + 1
+    return num_segments.bit_length()
 
 
 @triton.jit

@@ -31,9 +31,14 @@ class Side(NamedTuple):
 
     @property
     def arguments(self) -> tuple:
-        """What a kernel reads of one side."""
+        """What a kernel reads of one side; it follows the strides of the features alone."""
         order = self.offsets if self.order is None else self.order
         return (self.features, *self.features.stride(), order, self.offsets)
+
+    @classmethod
+    def of(cls, features: Tensor, order: Tensor | None, offsets: Tensor) -> "Side":
+        """Return a side whose order and offsets are contiguous."""
+        return cls(features, None if order is None else order.contiguous(), offsets.contiguous())
 
 
 class Packed(NamedTuple):
