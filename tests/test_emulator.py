@@ -96,12 +96,35 @@ PLANTED = {
 }
 
 
+# The same for kernels/hopper.cuh, whose kernels compute one product.
+HOPPER = {
+    "missing_init_barrier": (RACE + "shared memory" + NO_BARRIER + "|nobody has initialised", True),
+    "missing_copy_wait": (RACE + "shared memory that an asynchronous copy", True),
+    "wrong_parity": (RACE + "shared memory that an asynchronous copy", True),
+    "wrong_expected_bytes": (
+        DEADLOCK + "128 threads at an mbarrier whose phase does not end",
+        True,
+    ),
+    "unaligned_destination": ("TMA with a swizzle .* not aligned to 1024", True),
+    "missing_product_wait": ("", True),
+    "missing_product_fence": ("a group of wgmma that does not begin with wgmma_fence", True),
+    "operand_reused_too_early": ("race: ", True),
+    "missing_proxy_fence": ("race: wgmma reads .* with no fence.proxy.async", False),
+    "returns_before_copy": ("returns without having waited for its TMA copies", True),
+}
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "checked"])
 def planted(request):
     return build("planted", KERNELS / "planted.cpp", checked=request.param)
 
 
-def run(module, name, seed, right):
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "checked"])
+def hopper(request):
+    return build("hopper", KERNELS / "hopper.cpp", checked=request.param)
+
+
+def run(module, name, seed, right=False):
     """Result [THREADS] of a planted kernel and the one expected of it."""
     x = np.random.default_rng(0).integers(1, 9, 2 * THREADS).astype(np.float32)
     out = np.zeros(THREADS, np.float32)
@@ -123,14 +146,40 @@ def test_planted_bug_is_found(planted, name):
     if planted.checked:
         for seed in SEEDS:
             with pytest.raises(planted.Error, match=message):
-                run(planted, name, seed, right=False)
+                run(planted, name, seed)
     elif is_noticed_without_checks:
-        assert any(is_noticed(planted, name, seed) for seed in SEEDS)
+        assert any(is_noticed(planted, name, seed, run) for seed in SEEDS)
 
 
-def is_noticed(module, name, seed):
+@pytest.mark.parametrize("name", HOPPER)
+def test_planted_hopper_bug_is_found(hopper, name):
+    message, is_noticed_without_checks = HOPPER[name]
+    if hopper.checked and message:
+        for seed in SEEDS:
+            with pytest.raises(hopper.Error, match=message):
+                run_product(hopper, name, seed)
+    elif is_noticed_without_checks:
+        assert any(is_noticed(hopper, name, seed, run_product) for seed in SEEDS)
+
+
+def run_product(module, name, seed):
+    """Result [64, 128] of a product and the one expected, of bfloat16 rows [., 64]."""
+    random = np.random.default_rng(0)
+    a, b = (random.integers(-8, 8, (rows, 64)).astype(np.float32) for rows in (70, 130))
+    out = np.zeros((64, 128), np.float32)
+    module.seed(seed)
+    getattr(module, name)(bfloat16_bytes(a), 3, bfloat16_bytes(b), 1, out)
+    return out, a[3:67] @ b[1:129].T
+
+
+def bfloat16_bytes(x):
+    """Bytes of small integers as bfloat16: the upper half of float32."""
+    return (x.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+
+
+def is_noticed(module, name, seed, run):
     try:
-        out, expected = run(module, name, seed, right=False)
+        out, expected = run(module, name, seed)
     except module.Error:
         return True
     return not np.array_equal(out, expected)
@@ -138,11 +187,11 @@ def is_noticed(module, name, seed):
 
 def test_message_names_kernel_block_and_thread(planted):
     with pytest.raises(planted.Error, match=r"chosen, block \(0, 0, 0\): thread \(\d+, 0, 0\): "):
-        run(planted, "unaligned_matrix", 0, right=False)
+        run(planted, "unaligned_matrix", 0)
 
 
 def test_seed_reproduces_the_order():
     module = build("planted", KERNELS / "planted.cpp")
-    results = [run(module, "missing_barrier", seed, right=False)[0] for seed in (1, 1, 2)]
+    results = [run(module, "missing_barrier", seed)[0] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2], equal_nan=True)

@@ -23,21 +23,38 @@ def fragments():
 
 
 @pytest.fixture(scope="module")
+def hopper():
+    return build("hopper", KERNELS / "hopper.cpp", checked=True)
+
+
+@pytest.fixture(scope="module")
 def gpu():
-    """The same kernels on a GPU: functions of NumPy arrays."""
+    """The kernels of fragments.cuh on a GPU."""
+    return build_for_gpu("fragments.cu", "native")
+
+
+@pytest.fixture(scope="module")
+def hopper_gpu():
+    """Those of hopper.cuh."""
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() != (9, 0):
+        pytest.skip("not a Hopper GPU")
+    return build_for_gpu("hopper.cu", "sm_90a")
+
+
+def build_for_gpu(source, arch):
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     if shutil.which("nvcc") is None:
         pytest.skip("no nvcc")
-    library = CACHE / "fragments_gpu.so"
-    source, includes = KERNELS / "fragments.cu", [f"-I{CUDA_SOURCES}"]
-    flags = ["-std=c++17", "-shared", "-arch=native", "-Xcompiler=-fPIC"]
-    subprocess.run(["nvcc", *flags, *includes, source, "-o", library], check=True)
+    library = CACHE / f"{source}.so"
+    flags = ["-std=c++17", "-shared", f"-arch={arch}", "-Xcompiler=-fPIC", f"-I{CUDA_SOURCES}"]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["nvcc", *flags, KERNELS / source, "-o", library], check=True)
     return OnGpu(ctypes.CDLL(str(library)))
 
 
 class OnGpu:
-    """Calls the library's functions with arrays copied to the GPU, and copies them back."""
+    """Functions of a library, of NumPy arrays: copied to the GPU and back."""
 
     def __init__(self, library):
         self.library = library
@@ -51,7 +68,7 @@ class OnGpu:
             on_gpu = [torch.from_numpy(x.view(np.uint8)).cuda() for x in arrays]
             pointers = iter(ctypes.c_void_p(x.data_ptr()) for x in on_gpu)
             message = function(
-                *(next(pointers) if isinstance(x, np.ndarray) else _plain(x) for x in arguments)
+                *(next(pointers) if isinstance(x, np.ndarray) else to_c(x) for x in arguments)
             )
             assert message is None, message
             for array, result in zip(arrays, on_gpu, strict=True):
@@ -60,8 +77,8 @@ class OnGpu:
         return call
 
 
-def _plain(x):
-    return x.encode() if isinstance(x, str) else ctypes.c_bool(x)
+def to_c(x):
+    return x.encode() if isinstance(x, str) else x
 
 
 def to_bits(x, dtype):
@@ -124,6 +141,37 @@ def test_load(fragments, transposed):
         matrices = matrices.swapaxes(1, 2)
     pairs = np.ascontiguousarray(matrices).view(np.uint32)  # [4, 8, 4]
     np.testing.assert_array_equal(out, pairs[:, LANE // 4, LANE % 4].T)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_hopper_product(hopper, dtype):
+    a, b, expected = product_operands(dtype)
+    for seed in range(4):
+        hopper.seed(seed)
+        out = np.empty((64, 128), np.float32)
+        getattr(hopper, dtype)(a, 5, b, 10, out)
+        np.testing.assert_array_equal(out, expected)
+
+
+def product_operands(dtype):
+    """Rows of 128 bytes, a [70] and b [130], and the product of those from 5 and 10 on.
+
+    Fewer than 128 rows of b follow row 10: the rest of the product is 0.
+    """
+    random = np.random.default_rng(3)
+    channels = 32 if dtype == "tf32" else 64
+    a, b = (random.integers(-16, 16, (n, channels)).astype(np.float32) / 8 for n in (70, 130))
+    expected = np.zeros((64, 128), np.float32)
+    expected[:, :120] = a[5:69] @ b[10:].T
+    return to_bits(a, dtype).view(np.uint8), to_bits(b, dtype).view(np.uint8), expected
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_hopper_product_like_a_gpu(hopper_gpu, dtype):
+    a, b, expected = product_operands(dtype)
+    out = np.empty((64, 128), np.float32)
+    getattr(hopper_gpu, dtype)(a, len(a), 5, b, len(b), 10, out)
+    np.testing.assert_array_equal(out, expected)
 
 
 def random_floats():

@@ -8,9 +8,11 @@
 #include <random>
 #include <vector>
 
+#include "bulk.h"
 #include "checks.h"
 #include "fiber.h"
 #include "memory.h"
+#include "wgmma.h"
 
 namespace emulator {
 
@@ -80,6 +82,7 @@ void suspend(State state) {
 void enter() {
   block.body(block.closure);
   if (has_copies_in_flight(thread_rank())) fail("returns before its cp.async copies have arrived");
+  if (has_products_in_flight(thread_rank())) fail("returns before its wgmma products are complete");
   ++block.done;
   suspend(State::done);
   __builtin_unreachable();
@@ -150,6 +153,7 @@ void run_threads() {
     for (unsigned warp : warps) {
       if (is_shuffled()) {
         std::shuffle(lanes.begin(), lanes.end(), generator);
+        if (random(2)) complete_bulk_copy();
       }
       // In order, a warp runs as far ahead of the others as it can.
       while (run_warp(warp, lanes)) {
@@ -158,7 +162,7 @@ void run_threads() {
         if (is_shuffled()) break;
       }
     }
-    if (!moved && block.done < block.size) {
+    if (!moved && block.done < block.size && !complete_bulk_copy()) {
       block.error = deadlock();
       return;
     }
@@ -176,9 +180,13 @@ void run_block(uint3 index) {
     block.threads[i] = {fresh_fiber(stacks.top(i), enter), State::ready, nullptr, nullptr};
   begin_memory_of_block(block.size, block.launch.shared_bytes);
   begin_checks_of_block(block.size);
+  begin_bulk_copies_of_block();
+  begin_products_of_block(block.size);
   run_threads();
   if (block.error.empty() && !shared_guards_are_intact())
     block.error = "out of bounds: wrote beside its shared memory";
+  if (block.error.empty() && has_unseen_bulk_copies())
+    block.error = "returns without having waited for its TMA copies";
   if (!block.error.empty())
     throw Error(std::string(block.launch.kernel) + ", block " + text(index) + ": " + block.error);
 }

@@ -16,22 +16,18 @@ namespace {
 
 using Byte = unsigned char;
 
-// A moment in a thread's life; clock 0 is none.
-struct Moment {
-  uint32_t clock = 0;
-  uint16_t thread = 0;
-};
-
 // The last accesses to two bytes. Two readers of different warps are remembered: whoever writes
 // without a barrier meets at least one that it is not ordered after.
 struct Cell {
   uint32_t block = 0;  // whose accesses these are
   uint32_t write = 0, reads[2] = {};
   uint16_t writer = 0, readers[2] = {};
-  bool is_atomic = false, is_in_flight = false;
+  bool is_atomic = false, is_in_flight = false, is_by_proxy = false;
 };
 
 constexpr size_t cell_bytes = 2;
+
+enum class Write { ordinary, copy, bulk_copy };
 
 enum class Kind { shared, static_shared, global };
 
@@ -62,6 +58,7 @@ bool is_atomic = false;
 
 unsigned threads;
 std::vector<uint32_t> clocks;  // [threads, threads]: what each knows of each
+std::vector<uint32_t> fences;  // [threads]: clock of each one's last proxy fence
 
 uint32_t* clock_of(unsigned thread) { return clocks.data() + size_t(thread) * threads; }
 
@@ -77,6 +74,17 @@ Region& shared_region() {
 Region& static_region() {
   static Region region(Kind::static_shared, &__bss_start, size_t(&_end - &__bss_start));
   return region;
+}
+
+void release(Knowledge& knowledge, unsigned thread) {
+  knowledge.resize(threads);
+  for (unsigned i = 0; i < threads; ++i) knowledge[i] = std::max(knowledge[i], clock_of(thread)[i]);
+  ++clock_of(thread)[thread];
+}
+
+void acquire(const Knowledge& knowledge, unsigned thread) {
+  for (unsigned i = 0; i < knowledge.size(); ++i)
+    clock_of(thread)[i] = std::max(clock_of(thread)[i], knowledge[i]);
 }
 
 bool is_own_variable(const Byte* p) {
@@ -156,7 +164,7 @@ void check_write_before(const Region& region, const Cell& cell, unsigned thread,
          " wrote, with no barrier in between");
 }
 
-void read(const void* address, size_t bytes, unsigned thread) {
+void read(const void* address, size_t bytes, unsigned thread, bool is_by_proxy = false) {
   const auto* p = static_cast<const Byte*>(address);
   Region* region = bytes ? region_of(p, bytes, "reads") : nullptr;
   if (!region) return;
@@ -169,13 +177,16 @@ void read(const void* address, size_t bytes, unsigned thread) {
       cell = Cell{block};
     }
     check_write_before(*region, cell, thread, "reads");
+    if (is_by_proxy && cell.write && !cell.is_by_proxy && fences[cell.writer] < cell.write)
+      fail("race: wgmma reads shared memory that " + other_thread(cell.writer) +
+           " wrote, with no fence.proxy.async in between");
     const unsigned slot = cell.reads[0] && cell.readers[0] / 32 != thread / 32;
     cell.reads[slot] = clock_of(thread)[thread];
     cell.readers[slot] = uint16_t(thread);
   });
 }
 
-void write(const void* address, size_t bytes, bool is_in_flight) {
+void write(const void* address, size_t bytes, Write how) {
   const auto* p = static_cast<const Byte*>(address);
   const unsigned thread = thread_rank();
   Region* region = bytes ? region_of(p, bytes, "writes") : nullptr;
@@ -194,7 +205,8 @@ void write(const void* address, size_t bytes, bool is_in_flight) {
     cell.write = clock_of(thread)[thread];
     cell.writer = uint16_t(thread);
     cell.is_atomic = is_atomic;
-    cell.is_in_flight = is_in_flight;
+    cell.is_in_flight = how != Write::ordinary;
+    cell.is_by_proxy = how == Write::bulk_copy;
   });
 }
 
@@ -219,18 +231,32 @@ void begin_checks_of_block(unsigned block_threads) {
   threads = block_threads;
   if (!checked) return;
   clocks.assign(size_t(threads) * threads, 0);
+  fences.assign(threads, 0);
   for (unsigned i = 0; i < threads; ++i) clock_of(i)[i] = 1;
 }
 
 void order_threads(const std::vector<unsigned>& released, const std::vector<unsigned>& acquired) {
   if (!checked) return;
-  static std::vector<uint32_t> known;
-  known.assign(threads, 0);
-  for (unsigned i : released)
-    for (unsigned j = 0; j < threads; ++j) known[j] = std::max(known[j], clock_of(i)[j]);
-  for (unsigned i : acquired)
-    for (unsigned j = 0; j < threads; ++j) clock_of(i)[j] = std::max(clock_of(i)[j], known[j]);
-  for (unsigned i : released) ++clock_of(i)[i];
+  static Knowledge known;
+  known.clear();
+  for (unsigned i : released) release(known, i);
+  for (unsigned i : acquired) acquire(known, i);
+}
+
+void release(Knowledge& knowledge) {
+  if (checked) release(knowledge, thread_rank());
+}
+
+void acquire(const Knowledge& knowledge) {
+  if (checked) acquire(knowledge, thread_rank());
+}
+
+uint32_t clock_of_running_thread() { return checked ? clock_of(thread_rank())[thread_rank()] : 0; }
+
+void add_progress(Knowledge& knowledge, unsigned thread, uint32_t clock) {
+  if (!checked) return;
+  knowledge.resize(threads);
+  knowledge[thread] = std::max(knowledge[thread], clock);
 }
 
 void record_read(const void* address, size_t bytes) {
@@ -242,21 +268,31 @@ void record_read(const void* address, size_t bytes, unsigned lane_of_reader) {
 }
 
 void record_write(const void* address, size_t bytes) {
-  if (checked) write(address, bytes, false);
+  if (checked) write(address, bytes, Write::ordinary);
 }
 
 void record_copy(const void* address, size_t bytes) {
-  if (checked) write(address, bytes, true);
+  if (checked) write(address, bytes, Write::copy);
+}
+
+void record_bulk_copy(const void* address, size_t bytes) {
+  if (checked) write(address, bytes, Write::bulk_copy);
 }
 
 void record_arrival(const void* address, size_t bytes) {
   if (!checked) return;
-  const auto* p = static_cast<const Byte*>(address);
+  for_each_cell(shared_region(), static_cast<const Byte*>(address), bytes,
+                [](Cell& cell) { cell.is_in_flight = false; });
+}
+
+void record_proxy_read(const void* address, size_t bytes, unsigned lane_of_reader) {
+  if (checked) read(address, bytes, thread_rank() - lane() + lane_of_reader, true);
+}
+
+void fence_proxy() {
+  if (!checked) return;
   const unsigned thread = thread_rank();
-  for_each_cell(*region_of(p, bytes, "writes"), p, bytes, [&](Cell& cell) {
-    cell.is_in_flight = false;
-    cell.write = clock_of(thread)[thread];
-  });
+  fences[thread] = clock_of(thread)[thread]++;
 }
 
 void begin_atomic(const void* address, size_t bytes) {

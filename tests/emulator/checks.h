@@ -37,9 +37,22 @@ void record_read(const void* address, size_t bytes);
 void record_read(const void* address, size_t bytes, unsigned lane);
 void record_write(const void* address, size_t bytes);
 
-// A write that begins now and ends with its arrival.
+// A write that begins now and ends with its arrival: of cp.async, or by the asynchronous proxy.
 void record_copy(const void* address, size_t bytes);
+void record_bulk_copy(const void* address, size_t bytes);
 void record_arrival(const void* address, size_t bytes);
+
+// A read by the asynchronous proxy, on behalf of a lane: it sees what other instructions wrote only
+// after a fence by their thread.
+void record_proxy_read(const void* address, size_t bytes, unsigned lane);
+void fence_proxy();
+
+// What is known of each thread's progress; how mbarriers carry it from thread to thread.
+using Knowledge = std::vector<uint32_t>;
+void release(Knowledge& knowledge);
+void acquire(const Knowledge& knowledge);
+uint32_t clock_of_running_thread();
+void add_progress(Knowledge& knowledge, unsigned thread, uint32_t clock);
 
 // Between the two, what the running thread reads and writes is one atomic access.
 void begin_atomic(const void* address, size_t bytes);

@@ -81,6 +81,7 @@ void copy_async(void* shared, const void* global, size_t bytes, size_t source_by
   if (!is_aligned(shared) || !is_aligned(global))
     fail("cp.async of " + std::to_string(bytes) + " bytes between addresses not aligned to that");
   if (source_bytes > bytes) fail("cp.async reads more than it writes");
+  shared_address(shared);
   record_read(global, source_bytes);
   record_copy(shared, bytes);
   Copy copy{shared, global, bytes, source_bytes, false};

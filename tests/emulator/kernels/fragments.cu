@@ -1,21 +1,6 @@
 // The instructions on a GPU, for ctypes: pointers to its memory, and the message of an error.
 #include "fragments.cuh"
-
-namespace {
-
-template <class Function>
-const char* message_of(const Function& function) {
-  static std::string message;
-  try {
-    function();
-    return nullptr;
-  } catch (const std::exception& error) {
-    message = error.what();
-    return message.c_str();
-  }
-}
-
-}  // namespace
+#include "message.h"
 
 extern "C" const char* load(bool transposed, const uint16_t* in, unsigned* out) {
   return message_of([&] { fragments::run_load(transposed, in, out, nullptr); });
