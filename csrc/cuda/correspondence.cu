@@ -28,7 +28,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> correspondence_cuda(
   const Tensor log_mass = in.empty({in.B, softmax_N}, in.sums());
   const Outputs out{target(warped), target(similarity), target(lse), target(log_mass),
                     static_cast<int64_t*>(target(index))};
-  in.run([&](Workspace& workspace) { correspondence(in.problem, out, workspace, in.stream()); });
+  in.run([&](Workspace& workspace) {
+    with_element(in.problem.query.element, [&](auto element) {
+      correspondence<decltype(element)>(in.problem, out, workspace, in.stream());
+    });
+  });
   return {warped, similarity, index, lse, log_mass};
 }
 

@@ -21,18 +21,30 @@ Temperature<T> temperature_of(const Problem& problem) {
 inline int key_splits(const Problem& problem, int tile_queries) {
   const int64_t tiles = problem.images * ceil_div(problem.query_positions.length, tile_queries);
   const int64_t wanted = 2 * problem.multiprocessors / (tiles > 0 ? tiles : 1);
-  const int64_t most = ceil_div(problem.key_positions.length, tile_keys * least_split_tiles);
+  const int64_t most = ceil_div(problem.key_positions.length, least_split_keys);
   const int64_t splits = wanted < most ? wanted : most;
   return splits < 1 ? 1 : splits > 16 ? 16 : int(splits);
 }
 
-template <class Product, int MI, int DV>
-void launch_forward(const ForwardTask<typename Product::Sum>& task, const SlicePlan& plan,
+// Values that a block sums up at most; more of them take as many blocks, each with all scores.
+template <class T>
+constexpr int most_block_values = 32 / int(sizeof(T));
+
+// Blocks of 16 rows of a warp. Values beyond three leave no registers for a second one.
+constexpr int row_blocks(bool is_half, int block_values) {
+  return is_half && block_values <= 3 ? 2 : 1;
+}
+
+template <class Product, int DV>
+void launch_forward(const ForwardTask<typename Product::Sum>& task, int slices, int limit,
                     int chunks, cudaStream_t stream) {
+  constexpr int MI = row_blocks(is_half<Product>, DV);
+  using Stream = ForwardStream<MI, typename Product::Sum>;
+  const SlicePlan plan = Stream::plan(slices, limit);
   const unsigned tiles = most_tiles(task.query.positions, 64 * MI);
   SPCOLOR_LAUNCH((forward_kernel<Product, MI, DV>),
                  dim3(tiles * task.partials.splits, chunks, task.images), dim3(forward_threads),
-                 ForwardStream<MI>::bytes(plan), stream, task, plan);
+                 Stream::bytes(plan), stream, task, plan);
 }
 
 // Launches the kernels, or only adds up the workspace they need if it has no memory.
@@ -41,10 +53,10 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
                     cudaStream_t stream) {
   using T = Sum<E>;
   const Packing packing = forward_packing(problem);
-  const int row_blocks = bytes_of(packing.element) == 2 ? 2 : 1, tile_queries = 64 * row_blocks;
   const int values = problem.value.channels;
-  const int block_values = !problem.has_value ? 0 : values <= 3 ? 3 : 8;
+  const int block_values = !problem.has_value ? 0 : values <= 3 ? 3 : most_block_values<T>;
   const int value_chunks = values <= 3 ? 1 : int(ceil_div(values, block_values));
+  const int tile_queries = 64 * row_blocks(bytes_of(packing.element) == 2, block_values);
   const int splits = key_splits(problem, tile_queries);
   const int counters = splits == 1 ? 0
                                    : problem.images * value_chunks *
@@ -75,21 +87,13 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   const int slices = PackedSizes(problem.query.channels, packing).slices;
   with_product<T, true>(packing, problem.precision, [&](auto product) {
     using Product = typename decltype(product)::type;
-    constexpr int MI = is_half<Product> ? 2 : 1;
-    const SlicePlan plan = ForwardStream<MI>::plan(slices, problem.shared_limit);
+    const int limit = problem.shared_limit;
     if (block_values == 0)
-      launch_forward<Product, MI, 0>(task, plan, value_chunks, stream);
+      launch_forward<Product, 0>(task, slices, limit, value_chunks, stream);
     else if (block_values == 3)
-      launch_forward<Product, MI, 3>(task, plan, value_chunks, stream);
+      launch_forward<Product, 3>(task, slices, limit, value_chunks, stream);
     else
-      launch_forward<Product, MI, 8>(task, plan, value_chunks, stream);
-  });
-}
-
-inline void correspondence(const Problem& problem, const Outputs& out, Workspace& workspace,
-                           cudaStream_t stream) {
-  with_element(problem.query.element, [&](auto element) {
-    correspondence<decltype(element)>(problem, out, workspace, stream);
+      launch_forward<Product, most_block_values<T>>(task, slices, limit, value_chunks, stream);
   });
 }
 

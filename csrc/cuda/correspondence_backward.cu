@@ -55,12 +55,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> correspondence_backward_cuda(
   const Tensor grad_temperature = temperature_grad ? in.empty({}, sums) : in.empty({0}, sums);
   const Gradients out{place(query_grad, grad_query), place(key_grad, grad_key),
                       place(value_grad, grad_value), place(temperature_grad, grad_temperature)};
+  const Saved given{saved[0].data(),
+                    saved[1].data(),
+                    saved[2].data(),
+                    saved[3].data(),
+                    saved[4].data(),
+                    saved[5].data(),
+                    static_cast<const int64_t*>(saved[6].data())};
   in.run([&](Workspace& workspace) {
-    correspondence_backward(
-        in.problem,
-        {saved[0].data(), saved[1].data(), saved[2].data(), saved[3].data(), saved[4].data(),
-         saved[5].data(), static_cast<const int64_t*>(saved[6].data())},
-        out, workspace, in.stream());
+    with_element(in.problem.query.element, [&](auto element) {
+      correspondence_backward<decltype(element)>(in.problem, given, out, workspace, in.stream());
+    });
   });
   return {grad_query, grad_key, grad_value, grad_temperature};
 }

@@ -88,7 +88,7 @@ void launch_gradient(const GradientTask<typename Product::Sum>& task, const Slic
   const int images = task.images;
   SPCOLOR_LAUNCH((gradient_kernel<Product, own_is_query, of_cosines>),
                  dim3(most_tiles(own, own_rows), blocks, images), dim3(gradient_threads),
-                 GradientStream::bytes(plan) + weight_bytes<typename Product::Sum>, stream, task,
+                 GradientStream::bytes(plan) + pair_bytes<typename Product::Sum>, stream, task,
                  plan);
 }
 
@@ -112,7 +112,7 @@ struct Recomputed {
     task.query = packed_side(vectors.query, packing);
     task.key = packed_side(vectors.key, packing);
     task.packed_channels = sizes.padded_channels;
-    task.channel_blocks = int(ceil_div(sizes.slices, most_again));
+    task.channel_blocks = int(ceil_div(sizes.slices, most_again<T>));
     const auto side = [&](const Side<T>& own, const Side<T>& other, void* features) {
       const int64_t rows = int64_t(problem.images) * own.positions.length;
       T* grad = workspace.take<T>(features ? rows * sizes.padded_channels : 0);
@@ -200,7 +200,7 @@ void correspondence_backward(const Problem& problem, const Saved& saved, const G
   task.temperature = gather.temperature;
   const int channel_blocks = task.channel_blocks;
   const SlicePlan plan =
-      GradientStream::plan(recomputed.sizes.slices, problem.shared_limit - weight_bytes<T>);
+      GradientStream::plan(recomputed.sizes.slices, problem.shared_limit - pair_bytes<T>);
   if (out.query || out.temperature) {
     task.grad = recomputed.backward.query.grad;
     task.temperature_sums = gather.temperature_sums;
@@ -223,14 +223,6 @@ void correspondence_backward(const Problem& problem, const Saved& saved, const G
   }
   launch_unit_vectors_backward<E>(recomputed.backward, stream);
   finish();
-}
-
-inline void correspondence_backward(const Problem& problem, const Saved& saved,
-                                    const Gradients& out, Workspace& workspace,
-                                    cudaStream_t stream) {
-  with_element(problem.query.element, [&](auto element) {
-    correspondence_backward<decltype(element)>(problem, saved, out, workspace, stream);
-  });
 }
 
 }  // namespace spcolor

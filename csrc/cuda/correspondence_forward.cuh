@@ -61,8 +61,12 @@ struct ForwardTask {
   int64_t* index;                           // [B, N]
 };
 
-constexpr int forward_threads = 128, forward_warps = forward_threads / 32, tile_keys = 64;
-constexpr int least_split_tiles = 4;  // tiles of keys that are worth a block of their own
+constexpr int forward_threads = 128;
+
+// Keys of a tile: as many as leave the registers room for their scores.
+template <class T>
+constexpr int tile_keys = 256 / int(sizeof(T));
+constexpr int least_split_keys = 256;  // that are worth a block of their own
 
 template <class T>
 __device__ inline T infinity() {
@@ -368,16 +372,17 @@ __device__ inline void mask_columns(T (&scores)[MI][NI][4], int columns) {
     }
 }
 
-template <int MI>
-using ForwardStream = SliceStream<64 * MI, tile_keys, forward_threads>;
+template <int MI, class T>
+using ForwardStream = SliceStream<64 * MI, tile_keys<T>, forward_threads>;
 
 // Blocks: x: tile of 64 MI queries and split of its keys; y: DV values; z: image.
-// A warp has 16 MI rows of the tile and all 64 keys of a step.
+// A warp has 16 MI rows of the tile and all keys of a step.
 template <class Product, int MI, int DV>
 __global__ void __launch_bounds__(forward_threads, 2)
     forward_kernel(ForwardTask<typename Product::Sum> task, SlicePlan plan) {
   using T = typename Product::Sum;
-  constexpr int tile_queries = 64 * MI, warp_rows = 16 * MI, NI = tile_keys / 8, R = 2 * MI;
+  constexpr int tile_queries = 64 * MI, warp_rows = 16 * MI, R = 2 * MI;
+  constexpr int tile_keys = spcolor::tile_keys<T>, NI = tile_keys / 8;
   SPCOLOR_SHARED(unsigned char, memory);
   const int number = blockIdx.x / task.partials.splits, split = blockIdx.x % task.partials.splits;
   const int chunk = blockIdx.y;
@@ -394,14 +399,15 @@ __global__ void __launch_bounds__(forward_threads, 2)
     return;
   }
   const int tiles = (range.size() + tile_keys - 1) / tile_keys;
-  const int most = (tiles + least_split_tiles - 1) / least_split_tiles;
+  const int most = (range.size() + least_split_keys - 1) / least_split_keys;
   const int splits = task.partials.splits < most ? task.partials.splits : most;
   if (split >= splits) return;
 
   const int first_tile = int(int64_t(tiles) * split / splits);
   const int end_tile = int(int64_t(tiles) * (split + 1) / splits);
-  ForwardStream<MI> stream(memory, plan, task.query.from(image, tile.first, tile.rows),
-                           task.key.from(image, range.first, range.size()), first_tile, end_tile);
+  ForwardStream<MI, T> stream(memory, plan, task.query.from(image, tile.first, tile.rows),
+                              task.key.from(image, range.first, range.size()), first_tile,
+                              end_tile);
   const int first_row = threadIdx.x / 32 * warp_rows;  // of this warp
   const T log2_scale = task.temperature.log2_scale();
   const int64_t first_query = image * queries.length + tile.first;

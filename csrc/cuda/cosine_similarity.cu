@@ -27,8 +27,11 @@ Tensor cosine_similarity_cuda(const Tensor& query,          // [B, N, C]
   SPCOLOR_CHECK(total_size >= 0, "total_size: expected at least 0, got ", total_size);
   const Tensor values = torch::stable::new_zeros(query, {total_size}, in.sums());
   const Tensor offsets = torch::stable::contiguous(block_offsets);
+  const CosineBlocks blocks = blocks_of(in, values, offsets);
   in.run([&](Workspace& workspace) {
-    cosine_similarity(in.problem, blocks_of(in, values, offsets), workspace, in.stream());
+    with_element(in.problem.query.element, [&](auto element) {
+      cosine_similarity<decltype(element)>(in.problem, blocks, workspace, in.stream());
+    });
   });
   return values;
 }
@@ -47,9 +50,12 @@ std::tuple<Tensor, Tensor> cosine_similarity_backward_cuda(
   const Tensor grad_query = torch::stable::new_empty(query, query.sizes());
   const Tensor grad_key = torch::stable::new_empty(key, key.sizes());
   const Gradients out{target(grad_query), target(grad_key), nullptr, nullptr};
+  const CosineBlocks blocks = blocks_of(in, values, offsets);
   in.run([&](Workspace& workspace) {
-    cosine_similarity_backward(in.problem, blocks_of(in, values, offsets), out, workspace,
-                               in.stream());
+    with_element(in.problem.query.element, [&](auto element) {
+      cosine_similarity_backward<decltype(element)>(in.problem, blocks, out, workspace,
+                                                    in.stream());
+    });
   });
   return {grad_query, grad_key};
 }

@@ -25,7 +25,7 @@ template <class Product, int MI>
 __global__ void __launch_bounds__(forward_threads, 2)
     cosine_kernel(CosineTask<typename Product::Sum> task, SlicePlan plan) {
   using T = typename Product::Sum;
-  constexpr int NI = tile_keys / 8;
+  constexpr int tile_keys = spcolor::tile_keys<T>, NI = tile_keys / 8;
   SPCOLOR_SHARED(unsigned char, memory);
   const int64_t image = blockIdx.z;
   const Positions &queries = task.query.positions, &keys = task.key.positions;
@@ -37,8 +37,8 @@ __global__ void __launch_bounds__(forward_threads, 2)
                           image * keys.classes + tile.segment, query_range.size(), range.size());
   if (range.size() == 0 || !block) return;
   const int tiles = (range.size() + tile_keys - 1) / tile_keys;
-  ForwardStream<MI> stream(memory, plan, task.query.from(image, tile.first, tile.rows),
-                           task.key.from(image, range.first, range.size()), 0, tiles);
+  ForwardStream<MI, T> stream(memory, plan, task.query.from(image, tile.first, tile.rows),
+                              task.key.from(image, range.first, range.size()), 0, tiles);
   const int first_row = threadIdx.x / 32 * 16 * MI;  // of this warp
   for (int t = 0; t < tiles; ++t) {
     T scores[MI][NI][4] = {};
@@ -82,11 +82,12 @@ void cosine_similarity(const Problem& problem, const CosineBlocks& blocks, Works
   const int slices = PackedSizes(problem.query.channels, packing).slices;
   with_product<T, true>(packing, problem.precision, [&](auto product) {
     using Product = typename decltype(product)::type;
-    constexpr int MI = is_half<Product> ? 2 : 1;
-    const SlicePlan plan = ForwardStream<MI>::plan(slices, problem.shared_limit);
+    constexpr int MI = row_blocks(is_half<Product>, 0);
+    using Stream = ForwardStream<MI, T>;
+    const SlicePlan plan = Stream::plan(slices, problem.shared_limit);
     const unsigned tiles = most_tiles(task.query.positions, 64 * MI);
     SPCOLOR_LAUNCH((cosine_kernel<Product, MI>), dim3(tiles, 1, task.images), dim3(forward_threads),
-                   ForwardStream<MI>::bytes(plan), stream, task, plan);
+                   Stream::bytes(plan), stream, task, plan);
   });
 }
 
@@ -111,21 +112,6 @@ void cosine_similarity_backward(const Problem& problem, const CosineBlocks& bloc
     launch_gradient<Product, false, true>(task, plan, task.channel_blocks, stream);
   });
   launch_unit_vectors_backward<E>(recomputed.backward, stream);
-}
-
-inline void cosine_similarity(const Problem& problem, const CosineBlocks& blocks,
-                              Workspace& workspace, cudaStream_t stream) {
-  with_element(problem.query.element, [&](auto element) {
-    cosine_similarity<decltype(element)>(problem, blocks, workspace, stream);
-  });
-}
-
-inline void cosine_similarity_backward(const Problem& problem, const CosineBlocks& blocks,
-                                       const Gradients& out, Workspace& workspace,
-                                       cudaStream_t stream) {
-  with_element(problem.query.element, [&](auto element) {
-    cosine_similarity_backward<decltype(element)>(problem, blocks, out, workspace, stream);
-  });
 }
 
 }  // namespace spcolor

@@ -52,13 +52,27 @@ struct GradientTask {
 };
 
 constexpr int gradient_threads = 128, own_rows = 64, other_rows = 64;
-constexpr int most_again = 8;   // slices of the second product that the registers hold
+
+// Slices of the second product whose sums the registers hold.
+template <class T>
+constexpr int most_again = 32 / int(sizeof(T));
+
 constexpr int value_block = 4;  // values that a block computes the gradients of
 using GradientStream = SliceStream<own_rows, other_rows, gradient_threads>;
 
-// Shared memory of a block beside its stream.
+// What a thread sums up over the pairs of its two rows. In shared memory: the registers are full of
+// the second product's sums.
+template <class T>
+struct PairSums {
+  T temperature[2];
+  T grad_value[2][value_block];
+};
+
+// Shared memory of a block beside its stream: each warp's weights and each thread's sums.
 template <class T>
 constexpr int weight_bytes = gradient_threads / 32 * Weights<T>::bytes(other_rows / 8);
+template <class T>
+constexpr int pair_bytes = weight_bytes<T> + gradient_threads * int(sizeof(PairSums<T>));
 
 template <class T>
 __device__ inline T dot(const T* x, const T* y, int count) {  // count is a multiple of 4
@@ -66,6 +80,7 @@ __device__ inline T dot(const T* x, const T* y, int count) {  // count is a mult
     T x[4];
   };
   T sum = 0;
+#pragma unroll 1
   for (int d = 0; d < count; d += 4) {
     const Chunk a = *reinterpret_cast<const Chunk*>(x + d);
     const Chunk b = *reinterpret_cast<const Chunk*>(y + d);
@@ -73,29 +88,6 @@ __device__ inline T dot(const T* x, const T* y, int count) {  // count is a mult
     for (int i = 0; i < 4; ++i) sum += a.x[i] * b.x[i];
   }
   return sum;
-}
-
-// One pair's softmax weight and gradients.
-template <class T>
-struct PairGradient {
-  T weight, softmax_part, score;
-};
-
-template <class T>
-__device__ inline PairGradient<T> pair_gradient(const GradientTask<T>& task, T score, T log2_scale,
-                                                T inverse_temperature, const RowGradient<T>& row,
-                                                const T* grad_warped, const T* value,
-                                                bool is_maximum) {
-  PairGradient<T> pair{0, 0, 0};
-  if (task.has_softmax) {
-    // A recomputed score may round to above the maximum; its weight may not.
-    pair.weight = power_of_two(fmin((score - row.maximum) * log2_scale, T(0)) - row.log2_mass);
-    T slope = row.offset;
-    if (task.grad_warped) slope += dot(grad_warped, value, task.padded_values);
-    pair.softmax_part = pair.weight * slope * inverse_temperature;
-  }
-  pair.score = pair.softmax_part + (is_maximum ? row.similarity : T(0));
-  return pair;
 }
 
 // A warp's rows of scores become their gradients; what else is summed up on the way.
@@ -106,62 +98,73 @@ struct WeightedPairs {
   int first_own;  // rank of this warp's first row
   int rows;       // of the warp that are inside the tile
   int value_chunk;
-  T log2_scale, inverse_temperature;
-  T temperature_sum[2] = {}, grad_value[2][value_block] = {};
+  PairSums<T>& sums;
 
-  // Gradients of columns other.first + first.. of the other side.
-  template <int NI>
-  __device__ void apply(T (&scores)[NI][4], const Range& other, int first) {
-    const int64_t query_base = image * task.query.positions.length;
-    const int64_t key_base = image * task.key.positions.length;
-    const int pitch = task.padded_values, columns = other.size() - first;
-#pragma unroll
-    for (int j = 0; j < NI; ++j)
-#pragma unroll
-      for (int odd = 0; odd < 2; ++odd) {
-        const int column = j * 8 + column_of(odd);
-        if (column >= columns) {
-          scores[j][odd] = scores[j][2 + odd] = 0;
-          continue;
-        }
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int row = row_of(half * 2), own = first_own + (row < rows ? row : 0);
-          const int query = own_is_query ? own : other.first + first + column;
-          const int key = own_is_query ? other.first + first + column : own;
-          const T* grad_warped = task.grad_warped + (query_base + query) * pitch;
-          const bool is_maximum = task.index && task.index[query_base + query] ==
-                                                    task.key.positions.position(image, key);
-          T& score = scores[j][half * 2 + odd];
-          const RowGradient<T> gradient = task.rows[query_base + query];
-          const PairGradient<T> pair =
-              pair_gradient(task, score, log2_scale, inverse_temperature, gradient, grad_warped,
-                            task.value + (key_base + key) * pitch, is_maximum);
-          if (own_is_query && task.temperature_sums)
-            temperature_sum[half] += pair.softmax_part * (score - gradient.maximum);
-          if (!own_is_query && value_chunk >= 0)
-#pragma unroll
-            for (int d = 0; d < value_block; ++d)
-              grad_value[half][d] += pair.weight * grad_warped[value_chunk * value_block + d];
-          score = pair.score;
-        }
+  // Scores of columns first.. of the other side's class become gradients, in place.
+  __device__ void apply(const Weights<T>& scores, const Range& other, int first) {
+    const int columns = other.size() - first;
+    const T log2_scale = task.temperature.log2_scale();
+    const T inverse_temperature = 1 / task.temperature.value();
+#pragma unroll 1
+    for (int block = 0; block < other_rows / 8; ++block) {
+      typename Weights<T>::Four& four = scores.own(block);
+#pragma unroll 1
+      for (int e = 0; e < 4; ++e) {
+        const int column = block * 8 + column_of(e), row = row_of(e);
+        if (column >= columns || row >= rows)
+          four.x[e] = 0;
+        else
+          four.x[e] = pair(four.x[e], log2_scale, inverse_temperature, first_own + row,
+                           other.first + first + column, e / 2);
       }
+    }
+    __syncwarp();
+  }
+
+ private:
+  // Gradient of one score; own, other: ranks; half: which of the thread's rows it is.
+  __device__ T pair(T score, T log2_scale, T inverse_temperature, int own, int other, int half) {
+    const int key_rank = own_is_query ? other : own;
+    const int64_t query = image * task.query.positions.length + (own_is_query ? own : other);
+    const int64_t key = image * task.key.positions.length + key_rank;
+    const RowGradient<T> row = task.rows[query];
+    T gradient = 0;
+    if (task.has_softmax) {
+      // A recomputed score may round to above the maximum; its weight may not.
+      const T below = score - row.maximum;
+      const T weight = power_of_two(fmin(below * log2_scale, T(0)) - row.log2_mass);
+      const T* grad_warped = task.grad_warped + query * task.padded_values;
+      T slope = row.offset;
+      if (task.grad_warped)
+        slope += dot(grad_warped, task.value + key * task.padded_values, task.padded_values);
+      gradient = weight * slope * inverse_temperature;
+      if (own_is_query && task.temperature_sums) sums.temperature[half] += gradient * below;
+      if (!own_is_query && value_chunk >= 0 && task.grad_warped)
+#pragma unroll
+        for (int d = 0; d < value_block; ++d)
+          sums.grad_value[half][d] += weight * grad_warped[value_chunk * value_block + d];
+    }
+    if (task.index && task.index[query] == task.key.positions.position(image, key_rank))
+      gradient += row.similarity;
+    return gradient;
   }
 };
 
 // A warp's rows of the gradients of a cosine block.
-template <class T, bool own_is_query, int NI>
+template <class T, bool own_is_query>
 __device__ inline void load_grad_scores(const T* block, int64_t block_columns, int first_own,
-                                        int rows, int first, int columns, T (&scores)[NI][4]) {
-#pragma unroll
-  for (int j = 0; j < NI; ++j)
+                                        int rows, int first, int columns, const Weights<T>& out) {
+  __syncwarp();  // the weights before these are read
+#pragma unroll 1
+  for (int i = 0; i < other_rows / 8; ++i)
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int64_t own = first_own + row_of(e), other = first + j * 8 + column_of(e);
-      const bool is_inside = row_of(e) < rows && j * 8 + column_of(e) < columns;
+      const int64_t own = first_own + row_of(e), other = first + i * 8 + column_of(e);
+      const bool is_inside = row_of(e) < rows && i * 8 + column_of(e) < columns;
       const int64_t at = own_is_query ? own * block_columns + other : other * block_columns + own;
-      scores[j][e] = is_inside ? block[at] : T(0);
+      out.own(i).x[e] = is_inside ? block[at] : T(0);
     }
+  __syncwarp();
 }
 
 // Start of block (image, segment) of rows x columns scores, or null where it does not fit.
@@ -187,9 +190,9 @@ __global__ void __launch_bounds__(gradient_threads, 2)
   if (tile.segment < 0) return;
   const bool has_channels = int(blockIdx.y) < task.channel_blocks;
   const int value_chunk = has_channels ? -1 : int(blockIdx.y) - task.channel_blocks;
-  plan.first_again = has_channels ? blockIdx.y * most_again : 0;
+  plan.first_again = has_channels ? blockIdx.y * most_again<T> : 0;
   const int left = task.packed_channels / slice_channels - plan.first_again;
-  plan.again = !has_channels || !task.grad ? 0 : left < most_again ? left : most_again;
+  plan.again = !has_channels || !task.grad ? 0 : left < most_again<T> ? left : most_again<T>;
 
   const Positions& positions = other.positions;
   Range range =
@@ -211,36 +214,33 @@ __global__ void __launch_bounds__(gradient_threads, 2)
     }
   }
 
-  WeightedPairs<T, own_is_query> pairs{task,
-                                       image,
-                                       tile.first + first_row,
-                                       tile.rows - first_row,
-                                       value_chunk,
-                                       task.temperature.log2_scale(),
-                                       1 / task.temperature.value()};
-  Weights<T> weights(memory + GradientStream::bytes(plan) +
-                     threadIdx.x / 32 * Weights<T>::bytes(NI));
-  T out[most_again][Product::outputs] = {};
+  unsigned char* pair_memory = memory + GradientStream::bytes(plan);
+  const Weights<T> weights(pair_memory + threadIdx.x / 32 * Weights<T>::bytes(NI));
+  PairSums<T>& sums = reinterpret_cast<PairSums<T>*>(pair_memory + weight_bytes<T>)[threadIdx.x];
+  sums = {};
+  WeightedPairs<T, own_is_query> pairs{
+      task, image, tile.first + first_row, tile.rows - first_row, value_chunk, sums};
+  T out[most_again<T>][Product::outputs] = {};
   const int tiles = (range.size() + other_rows - 1) / other_rows;
   if (tiles > 0) {
     GradientStream stream(memory, plan, own.from(image, tile.first, tile.rows),
                           other.from(image, range.first, range.size()), 0, tiles);
     for (int t = 0; t < tiles; ++t) {
-      T scores[1][NI][4] = {};
-      if constexpr (of_cosines)
+      if constexpr (of_cosines) {
         load_grad_scores<T, own_is_query>(block, block_columns, first_in_class,
                                           tile.rows - first_row, t * other_rows,
-                                          range.size() - t * other_rows, scores[0]);
-      else {
+                                          range.size() - t * other_rows, weights);
+      } else {
+        T scores[1][NI][4] = {};
         for (int slice = 0; slice < plan.slices; ++slice) {
           stream.next();
           Product::multiply(stream.left() + first_row * slice_bytes, stream.right(), scores);
         }
-        if (first_row < tile.rows) pairs.apply(scores[0], range, t * other_rows);
+        weights.write(scores[0]);
+        pairs.apply(weights, range, t * other_rows);
       }
-      if (plan.again > 0) weights.write(scores[0]);
 #pragma unroll
-      for (int s = 0; s < most_again; ++s)
+      for (int s = 0; s < most_again<T>; ++s)
         if (s < plan.again) {
           stream.next();
           Product::multiply_rows(weights, NI, stream.right(), out[s]);
@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(gradient_threads, 2)
   }
 
 #pragma unroll
-  for (int s = 0; s < most_again; ++s)
+  for (int s = 0; s < most_again<T>; ++s)
     if (s < plan.again)
 #pragma unroll
       for (int i = 0; i < Product::outputs; ++i) {
@@ -264,14 +264,14 @@ __global__ void __launch_bounds__(gradient_threads, 2)
     const int row = row_of(half * 2);
     const bool writes = threadIdx.x % 4 == 0 && first_row + row < tile.rows;
     if (own_is_query && task.temperature_sums && blockIdx.y == 0) {
-      const T sum = quad_sum(pairs.temperature_sum[half]);
+      const T sum = quad_sum(sums.temperature[half]);
       T& place = task.temperature_sums[first_place + row];
       if (writes) place = range.size() > 0 ? place + sum : T(0);
     }
     if (!own_is_query && value_chunk >= 0)
 #pragma unroll
       for (int d = 0; d < value_block; ++d) {
-        const T sum = quad_sum(pairs.grad_value[half][d]);
+        const T sum = quad_sum(sums.grad_value[half][d]);
         const int value = value_chunk * value_block + d;
         if (!writes || value >= task.values) continue;
         const int rank = tile.first + first_row + row;

@@ -123,7 +123,6 @@ struct Inputs {
     Workspace measured;
     launch(measured);
     const Tensor memory = empty({measured.bytes()}, ScalarType::Byte);
-    if (measured.bytes() == 0) return;
     Workspace workspace(target(memory));
     launch(workspace);
   }

@@ -111,25 +111,28 @@ __device__ inline Tile find_tile(const Positions& positions, int64_t image, int 
   return {-1, 0, 0};
 }
 
-// Hands out parts of one allocation; without memory it only adds up their sizes.
+// Hands out parts of one allocation, or only adds up their sizes.
 class Workspace {
  public:
-  explicit Workspace(void* memory = nullptr) : memory_(static_cast<unsigned char*>(memory)) {}
+  Workspace() : memory_(nullptr), is_measuring_(true) {}
+  explicit Workspace(void* memory)
+      : memory_(static_cast<unsigned char*>(memory)), is_measuring_(false) {}
 
   template <class T>
   T* take(int64_t count) {
-    T* part = memory_ ? reinterpret_cast<T*>(memory_ + bytes_) : nullptr;
+    unsigned char* part = memory_ + bytes_;
     bytes_ += ceil_div(count * int64_t(sizeof(T)), alignment) * alignment;
-    return part;
+    return reinterpret_cast<T*>(part);
   }
 
   int64_t bytes() const { return bytes_; }
-  bool is_measuring() const { return !memory_; }
+  bool is_measuring() const { return is_measuring_; }
 
  private:
   static constexpr int64_t alignment = 256;
   unsigned char* memory_;
   int64_t bytes_ = 0;
+  bool is_measuring_;
 };
 
 }  // namespace spcolor

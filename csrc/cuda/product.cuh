@@ -30,13 +30,16 @@ struct Rows {
 // those in memory there belong to another class, whose numbers need not be finite.
 template <int tile_rows, int threads>
 __device__ inline void load_slice(unsigned char* tile, const Rows& rows, int first, int slice) {
-  static_assert(tile_rows * chunks % threads == 0);
+  constexpr int rows_at_once = threads / chunks;
+  static_assert(tile_rows % rows_at_once == 0 && rows_at_once % 8 == 0);
+  const int row = threadIdx.x / chunks, chunk = threadIdx.x % chunks;
+  unsigned char* to = tile + swizzled(row, chunk);
+  const unsigned char* from =
+      rows.data + (first + row) * rows.pitch + slice * slice_bytes + chunk * chunk_bytes;
 #pragma unroll
-  for (int e = threadIdx.x; e < tile_rows * chunks; e += threads) {
-    const int row = e / chunks, chunk = e % chunks;
-    const bool is_inside = first + row < rows.count;
-    const int64_t from = is_inside ? (first + row) * rows.pitch + slice * slice_bytes : 0;
-    prim::cp_async16(tile + swizzled(row, chunk), rows.data + from + chunk * chunk_bytes,
+  for (int r = 0; r < tile_rows; r += rows_at_once) {
+    const bool is_inside = first + row + r < rows.count;
+    prim::cp_async16(to + r * slice_bytes, is_inside ? from + r * rows.pitch : rows.data,
                      is_inside ? chunk_bytes : 0);
   }
 }
@@ -75,7 +78,7 @@ class Weights {
   }
 
   template <int NI>
-  __device__ void write(const T (&sums)[NI][4]) {
+  __device__ void write(const T (&sums)[NI][4]) const {
     __syncwarp();  // the weights before these are read
 #pragma unroll
     for (int i = 0; i < NI; ++i)
@@ -84,6 +87,7 @@ class Weights {
   }
 
   __device__ Four of_lane(int block, int lane) const { return memory_[block * 32 + lane]; }
+  __device__ Four& own(int block) const { return memory_[block * 32 + lane_id()]; }
 
  private:
   Four* memory_;
@@ -166,7 +170,7 @@ struct TensorProduct {
   template <int MI, int NI>
   static __device__ void multiply(const unsigned char* left, const unsigned char* right,
                                   float (&sums)[MI][NI][4]) {
-#pragma unroll
+#pragma unroll 2
     for (int step = 0; step < chunks / 2; ++step) {
       uint32_t left_bits[MI][4];
 #pragma unroll
@@ -183,9 +187,9 @@ struct TensorProduct {
   static __device__ void multiply_rows(const Weights<float>& weights, int blocks,
                                        const unsigned char* rows, float (&out)[outputs]) {
     const int g = lane_id() / 4, t = lane_id() % 4;
-#pragma unroll 2
+#pragma unroll 1
     for (int i = 0; i < blocks; ++i) {
-      const auto own = weights.of_lane(i, lane_id());
+      const auto own = weights.own(i);
       uint32_t left_bits[4];
 #pragma unroll
       for (int e = 0; e < 4; ++e)
