@@ -36,6 +36,17 @@ quality: $(LIBRARY)
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.robustness
 
+# On a machine with a GPU, the only ones that need it. BIN=/usr/bin or the like sets nothing up and
+# runs what is installed there.
+ON_GPU := $(if $(filter $(VENV)/bin,$(BIN)),$(LIBRARY))
+.PHONY: test-gpu bench-gpu
+
+test-gpu: $(ON_GPU)
+	PYTHONPATH=. $(BIN)/python3 tests/gpu
+
+bench-gpu: $(ON_GPU)
+	PYTHONPATH=. $(BIN)/python3 -m benchmarks.gpu
+
 # The operator tests against a library built with the address and undefined-behaviour sanitizers.
 test-sanitize: $(PACKAGES) $(CSRC)
 	SPCOLOR_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib

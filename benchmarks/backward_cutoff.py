@@ -18,9 +18,10 @@ from torch import Tensor
 from spcolor_ops import _library, segment_layout
 from spcolor_ops.correspondence import weight_cutoff
 
+from . import machine
 from .problem import TEMPERATURE, TOKEN_MAJOR, Case, Inputs, make_inputs
 from .real_pairs import real_pairs
-from .results import write_csv
+from .tables import write_csv
 
 ROUNDS = 9
 OPTIONS = (True, True, "ieee", True)  # centred, normalised, precision, deterministic
@@ -107,7 +108,7 @@ def run(folder: Path) -> None:
                 **line
             )
         )
-    write_csv(lines, folder / "backward_cutoff.csv")
+    write_csv(lines, machine.describe(), folder / "backward_cutoff.csv")
 
 
 if __name__ == "__main__":

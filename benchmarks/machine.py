@@ -98,7 +98,8 @@ class Neighbours:
         return max(0.0, self._others / (self._wall * (os.cpu_count() or 1)))
 
 
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
+    """Return what a command prints, "unknown" where it cannot run."""
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -106,7 +107,8 @@ def _output(*command: str) -> str:
     return done.stdout.strip()
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """Return the name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -120,21 +122,28 @@ def _backend() -> str:
     return spcolor_ops._library.resolve_backend(None, torch.device("cpu"))
 
 
+def commit() -> str:
+    """Return the commit, marked where tracked files differ from it."""
+    name = output("git", "rev-parse", "--short", "HEAD")
+    if name == "unknown":
+        return name
+    is_changed = bool(output("git", "status", "--porcelain", "--untracked-files=no"))
+    return name + ("-changed" if is_changed else "")
+
+
 @functools.cache
 def describe() -> dict[str, str | int]:
     """Return what goes beside every number."""
-    commit = _output("git", "rev-parse", "--short", "HEAD")
-    is_changed = bool(_output("git", "status", "--porcelain", "--untracked-files=no"))
     return {
         "backend": _backend(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "isa": torch.backends.cpu.get_cpu_capability(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "compiler": _output(compiler(), "--version").partition("\n")[0],
-        "commit": commit + ("-changed" if is_changed else ""),
+        "compiler": output(compiler(), "--version").partition("\n")[0],
+        "commit": commit(),
     }
 
 

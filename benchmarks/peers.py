@@ -77,7 +77,7 @@ def row_loop(inputs: Inputs) -> Outputs:
 def sorted_matmul(inputs: Inputs) -> Outputs:
     """Sort the positions by class once, then one matmul per class on slices."""
     query, key, value, query_labels, key_labels, num_segments, *_ = inputs
-    classes = torch.arange(num_segments + 1)
+    classes = torch.arange(num_segments + 1, device=query.device)
     results = []
     for b in range(query.shape[0]):
         sorted_query, query_order = query_labels[b].sort(stable=True)
@@ -129,9 +129,11 @@ def sdpa_masked(inputs: Inputs) -> Outputs:
     query, key = units(inputs)
     same = inputs.query_labels[:, :, None] == inputs.key_labels[:, None]
     depth = inputs.value.shape[2]
-    # The fused CPU kernel needs values as wide as the features. Padding them pays (80 against
-    # 120 ms) in the forward alone: the fused backward works on one core for each head.
-    padding = 0 if query.requires_grad else query.shape[2] - depth
+    padding = -depth % 8  # the fused CUDA kernels need rows of 16 bytes
+    if not query.is_cuda:
+        # The fused CPU kernel needs values as wide as the features. Padding them pays (80 against
+        # 120 ms) in the forward alone: the fused backward works on one core for each head.
+        padding = 0 if query.requires_grad else query.shape[2] - depth
     warped = F.scaled_dot_product_attention(
         query[:, None],
         key[:, None],
@@ -168,13 +170,21 @@ def compiled_flex_attention():
     return torch.compile(flex_attention, dynamic=False)
 
 
-def flex_sorted(inputs: Inputs) -> Outputs:
-    """Compiled FlexAttention on sorted tokens; no row maximum, and no backward on the CPU."""
-    # The faster of 64, 128, 256 and 512, all of which were tried.
-    block = 128 if inputs.num_segments <= 2 else 64
-    query, key = units(inputs)
+def sorted_block_mask(inputs: Inputs) -> tuple[Tensor, Tensor, BlockMask]:
+    """Return the orders of query [B, N] and key [B, M] by class, and the block mask in them."""
+    # On the CPU the faster of 64, 128, 256 and 512, all of which were tried; a GPU wants 128.
+    block = 128 if inputs.num_segments <= 2 or inputs.query.is_cuda else 64
     query_labels, query_order = inputs.query_labels.sort(dim=1, stable=True)
     key_labels, key_order = inputs.key_labels.sort(dim=1, stable=True)
+    return query_order, key_order, block_mask(query_labels, key_labels, block)
+
+
+def flex_sorted(inputs: Inputs) -> Outputs:
+    """Compiled FlexAttention on sorted tokens; no row maximum, and no backward on the CPU."""
+    query, key = units(inputs)
+    query_order, key_order, mask = sorted_block_mask(inputs)
+    depth = inputs.value.shape[2]
+    padding = max(0, 16 - depth) if query.is_cuda else 0  # fewer values than 16 are refused there
 
     def heads(x: Tensor, order: Tensor) -> Tensor:
         return x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))[:, None]  # [B, 1, N, C]
@@ -182,12 +192,12 @@ def flex_sorted(inputs: Inputs) -> Outputs:
     warped = compiled_flex_attention()(
         heads(query, query_order),
         heads(key, key_order),
-        heads(inputs.value, key_order),
-        block_mask=block_mask(query_labels, key_labels, block),
+        heads(F.pad(inputs.value, (0, padding)), key_order),
+        block_mask=mask,
         scale=1 / TEMPERATURE,
     )
-    inverse = query_order.argsort(dim=1)[..., None].expand(-1, -1, warped.shape[3])
-    return Outputs(warped[:, 0].gather(1, inverse), None)
+    inverse = query_order.argsort(dim=1)[..., None].expand(-1, -1, depth)
+    return Outputs(warped[:, 0, :, :depth].gather(1, inverse), None)
 
 
 OPERATOR = Way("spcolor_ops", operator)

@@ -9,11 +9,13 @@ import statistics
 import time
 from pathlib import Path
 
+from . import machine
 from .label_maps import class_counts, density
 from .peers import OPERATOR, ROW_LOOP
 from .problem import Inputs, Way, forward
 from .real_pairs import RealPair, real_pairs
-from .results import quantile, write_csv
+from .results import quantile
+from .tables import write_csv
 
 PAIRS = 10
 ROUNDS = 9
@@ -76,7 +78,7 @@ def run(folder: Path) -> None:
         )
     middle = {name: statistics.median(line[name] for line in lines) for name in list(lines[0])[4:]}
     print("median: density {density:.3f}, {median_ms:.2f} ms, k=1 {k1_ms:.1f} ms".format(**middle))
-    write_csv(lines, folder / "real_maps.csv")
+    write_csv(lines, machine.describe(), folder / "real_maps.csv")
 
 
 if __name__ == "__main__":

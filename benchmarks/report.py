@@ -12,7 +12,8 @@ from . import machine, verdict
 from .peers import OPERATOR, WAYS
 from .plot import plot_times
 from .problem import TOKEN_MAJOR
-from .results import Results, Row, write_csv
+from .results import Results, Row
+from .tables import markdown, write_csv
 
 BUSY = 0.05  # part of all cores used by other programs from which times are not to be trusted
 
@@ -23,7 +24,7 @@ def write(results: Results, folder: Path) -> list[str]:
     if not rows:
         return ["Nothing was timed beside the operator."]
     lines = [dataclasses.asdict(row) | {"others_share": others} for row in rows]
-    write_csv(lines, folder / "correspondence.csv")
+    write_csv(lines, machine.describe(), folder / "correspondence.csv")
     plot_times(rows, folder / "correspondence.png")
     tables = [
         *_machine_lines(rows, others),
@@ -79,7 +80,7 @@ def _time_tables(rows: list[Row]) -> Iterable[str]:
         names = _way_names(cases)
         header = ["B", "k", "density", names[0], "of peak", *names[1:]]
         yield from ["", f"**Time, {title}**", ""]
-        yield from _markdown(header, [_time_line(case, names) for case in cases])
+        yield from markdown(header, [_time_line(case, names) for case in cases])
 
 
 def _time_line(case: list[Row], names: list[str]) -> list[str]:
@@ -102,19 +103,9 @@ def _memory_tables(rows: list[Row]) -> Iterable[str]:
                 [str(case[0].batch), str(case[0].k), *(by_name.get(name, "") for name in names)]
             )
         yield from ["", f"**Peak extra memory in MB, {title}**", ""]
-        yield from _markdown(["B", "k", *names], lines)
+        yield from markdown(["B", "k", *names], lines)
 
 
 def _way_names(cases: list[list[Row]]) -> list[str]:
     present = {row.way for case in cases for row in case}
     return [name for name in WAYS if name in present]
-
-
-def _markdown(header: list[str], lines: list[list[str]]) -> list[str]:
-    """Return a Markdown table with aligned columns, numbers to the right."""
-    widths = [max(2, *map(len, column)) for column in zip(header, *lines, strict=True)]
-    rule = ["-" * (width - 1) + ":" for width in widths]
-    return [
-        "| " + " | ".join(c.rjust(w) for c, w in zip(cells, widths, strict=True)) + " |"
-        for cells in (header, rule, *lines)
-    ]

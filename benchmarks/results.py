@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import machine
 from .peers import OPERATOR
@@ -98,13 +96,3 @@ class Results:
             peak_fraction=pairs * 2 * CHANNELS / median / peak,
             peak_extra_mb=self._memory.get((case, way)),
         )
-
-
-def write_csv(lines: list[dict[str, object]], path: Path) -> None:
-    """Write lines of the same columns, each with the machine it was measured on."""
-    described = machine.describe()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*lines[0], *described])
-        writer.writeheader()
-        writer.writerows(line | described for line in lines)
