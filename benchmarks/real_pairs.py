@@ -29,6 +29,11 @@ class RealPair(NamedTuple):
 
 
 def real_pairs(count: int) -> Iterator[RealPair]:
+    """Yield `count` pairs as features and class maps."""
+    yield from map(real_pair, photo_pairs(count))
+
+
+def photo_pairs(count: int) -> Iterator[Pair]:
     """Yield `count` pairs, spread over all kinds; without photos none, and a line says so."""
     try:
         pairs = _fetched_pairs()
@@ -36,7 +41,7 @@ def real_pairs(count: int) -> Iterator[RealPair]:
         print(f"no real pairs: {error}")
         return
     for place in range(min(count, len(pairs))):
-        yield real_pair(pairs[place * len(pairs) // count])
+        yield pairs[place * len(pairs) // count]
 
 
 def _fetched_pairs() -> list[Pair]:

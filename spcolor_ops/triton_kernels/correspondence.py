@@ -9,7 +9,7 @@ from ..reference.segments import accumulation_dtype
 from .products import product, product_precision, weighted_product
 from .segments import class_range, position_of, query_tile, query_tiles, search_steps
 from .tiles import channel_block, forward_tile, key_splits
-from .unit_vectors import Side, product_dtype, triton_dtype, unit_vectors
+from .unit_vectors import Side, is_raw, product_dtype, triton_dtype, unit_vectors
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 _SEPARATE_VALUES = 4  # up to so many values are summed by multiply-adds, more by a matrix product
@@ -297,6 +297,7 @@ def _correspondence_kernel(
     row_scale = tl.full((ROWS,), 1.0, SUM)
     if RAW:  # a row's own scale leaves its order alone, so it waits for the end
         row_scale = tl.load(query_scale + b * N + rank, mask=inside, other=1.0)
+        row_scale = tl.where(row_scale == 0, 1.0, row_scale)  # its vector is packed as 0
 
     best = tl.full((ROWS,), float("-inf"), SUM)
     where = tl.zeros((ROWS,), tl.int32)
@@ -399,7 +400,8 @@ def correspondence(
     query_side = Side.of(query, query_order, query_offsets)
     key_side = Side.of(key, key_order, key_offsets)
     dtype = product_dtype(query, precision, center)
-    tile = forward_tile(query.device, dtype, length / num_segments)
+    products = product_precision(precision, is_raw(query, precision, center))
+    tile = forward_tile(query.device, dtype, products, length / num_segments)
     tiles = query_tiles(length, num_segments, tile.rows)
     splits = (
         1
@@ -457,8 +459,8 @@ def correspondence(
             D=count,
             D_PADDED=value_shape(count),
             C_PADDED=packed_query.channels,
-            CHANNELS=channel_block(channels, dtype),
-            PRECISION=product_precision(precision, packed_query.is_raw),
+            CHANNELS=min(tile.channels, channel_block(channels, dtype)),
+            PRECISION=products,
             SPLITS=splits,
             STEPS=search_steps(num_segments),
             ROWS=tile.rows,

@@ -111,7 +111,9 @@ def _score_gradients(
         similarity = _spread(terms + SIMILARITY * N, rank, mask, TRANSPOSED)
         log_mass = _spread(terms + LOG_MASS * N, rank, mask, TRANSPOSED)
         delta = _spread(terms + DELTA * N, rank, mask, TRANSPOSED)
-        p = tl.exp2((s - similarity) * (rate * LOG2_E) - log_mass * LOG2_E)
+        # Scores that are summed again round differently: at a tiny temperature, by many exponents.
+        below = tl.where(is_match, 0.0, tl.minimum(s - similarity, 0.0))
+        p = tl.exp2(below * (rate * LOG2_E) - log_mass * LOG2_E)
         p = tl.where(related, p, 0.0)
         softmax_part = tl.where(related, p * (values + delta) * rate, 0.0)
         ds += softmax_part
@@ -436,10 +438,12 @@ def correspondence_backward(
         log_mass,
         query_side.order,
     )
-    tile = backward_tile(query.device, dtype, max(length, key_length) / num_segments)
+    products = product_precision(precision, packed_query.is_raw)
+    class_length = max(length, key_length) / num_segments
+    tile = backward_tile(query.device, dtype, products, class_length)
     temperature_pointer, temperature_number, on_device = read_arguments(temperature, query.device)
     padded = packed_query.channels
-    gradient_channels = 256 if padded % 256 == 0 else channel_block(channels, dtype)
+    gradient_channels = min(tile.gradient_channels, channel_block(channels, dtype))
     inputs = (
         packed_query.unit,
         packed_query.scale,
@@ -459,9 +463,9 @@ def correspondence_backward(
         "SOFTMAX": softmax,
         "RAW": packed_query.is_raw,
         "C_PADDED": padded,
-        "CHANNELS": channel_block(channels, dtype),
+        "CHANNELS": min(tile.channels, channel_block(channels, dtype)),
         "GRADIENT_CHANNELS": gradient_channels,
-        "PRECISION": product_precision(precision, packed_query.is_raw),
+        "PRECISION": products,
         "STEPS": search_steps(num_segments),
         "ROWS": tile.rows,
         "COLUMNS": tile.columns,
