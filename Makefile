@@ -6,11 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(VENV)/.packages
 LIBRARY := spcolor_ops/_C_cpu.abi3.so
-CSRC := $(shell find csrc -type f)
-CPP := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+CUDA_LIBRARY := spcolor_ops/_C_cuda.abi3.so
+CPU_SOURCES := $(shell find csrc -type f -not -path 'csrc/cuda/*')
+CUDA_SOURCES := $(shell find csrc -type f -not -path 'csrc/cpu/*')
+CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh' -o -name '*.inl')
 SANITIZED := build/sanitized
 
-.PHONY: demo test test-sanitize lint format bench quality clean
+.PHONY: demo test test-sanitize lint format bench cuda quality clean
 
 demo: $(LIBRARY)
 	$(BIN)/spcolor demo -o out
@@ -31,6 +33,9 @@ format: $(PACKAGES)
 bench: $(LIBRARY)
 	$(BIN)/python -m benchmarks
 
+# The CUDA library; a machine without a GPU can build it too.
+cuda: $(CUDA_LIBRARY)
+
 quality: $(LIBRARY)
 	$(BIN)/python -m benchmarks.photos
 	$(BIN)/python -m benchmarks.quality
@@ -48,14 +53,14 @@ bench-gpu: $(ON_GPU)
 	PYTHONPATH=. $(BIN)/python3 -m benchmarks.gpu
 
 # The operator tests against a library built with the address and undefined-behaviour sanitizers.
-test-sanitize: $(PACKAGES) $(CSRC)
-	SPCOLOR_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+test-sanitize: $(PACKAGES) $(CPU_SOURCES)
+	SPCOLOR_CUDA=0 SPCOLOR_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
 	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/pytest --ignore-glob='tests/test_model*' --ignore=tests/test_cli.py
 
 clean:
-	rm -rf build out $(LIBRARY)
+	rm -rf build out $(LIBRARY) $(CUDA_LIBRARY)
 
 $(PACKAGES): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,6 +68,11 @@ $(PACKAGES): pyproject.toml setup.py
 	SPCOLOR_NO_EXTENSION=1 $(BIN)/pip install -q --no-build-isolation -e ".[model,bench,test,dev]"
 	touch $@
 
-$(LIBRARY): $(PACKAGES) $(CSRC)
-	$(BIN)/python setup.py -q build_ext --inplace
+$(LIBRARY): $(PACKAGES) $(CPU_SOURCES)
+	SPCOLOR_CUDA=0 $(BIN)/python setup.py -q build_ext --inplace
+	touch $@
+
+# For the GPUs of TORCH_CUDA_ARCH_LIST, or all that are supported where there is none: minutes each.
+$(CUDA_LIBRARY): $(PACKAGES) $(CUDA_SOURCES)
+	SPCOLOR_WERROR=1 $(BIN)/python setup.py -q build_ext --inplace
 	touch $@

@@ -1,7 +1,8 @@
 """Builds the extension libraries; all other metadata is in pyproject.toml.
 
-SPCOLOR_NO_EXTENSION=1 installs the pure-Python part alone. SPCOLOR_SANITIZE=1 builds with the
-address and undefined-behaviour sanitizers.
+SPCOLOR_NO_EXTENSION=1 installs the pure-Python part alone, SPCOLOR_CUDA=0 leaves the CUDA library
+out. SPCOLOR_SANITIZE=1 builds the CPU library with the address and undefined-behaviour sanitizers,
+SPCOLOR_WERROR=1 makes warnings of the CUDA compiler errors.
 """
 
 import os
@@ -23,6 +24,61 @@ STABLE_ABI = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]
 ROOT = Path(__file__).parent
 
 
+def sources(folder, *patterns):
+    paths = (path for pattern in patterns for path in (ROOT / folder).glob(pattern))
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def find_cuda():
+    """Return the folder of the CUDA toolkit, or None; nvcc in PATH may be a wrapper elsewhere."""
+    nvcc = shutil.which("nvcc")
+    candidates = [
+        *(os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")),
+        Path(nvcc).resolve().parents[1] if nvcc else None,
+        "/usr/local/cuda",
+    ]
+    for home in filter(None, candidates):
+        if (Path(home) / "include/cuda_runtime.h").exists():
+            return str(home)
+    return None
+
+
+def why_no_cuda():
+    """Return why the CUDA library is not built, or None; prepare the environment if it is."""
+    import torch
+
+    if os.environ.get("SPCOLOR_CUDA") == "0":
+        return "SPCOLOR_CUDA=0"
+    if torch.version.cuda is None:
+        return "this PyTorch is built without CUDA"
+    home = find_cuda()
+    if home is None:
+        return "no CUDA toolkit found (looked at CUDA_HOME, CUDA_PATH, nvcc, /usr/local/cuda)"
+    os.environ["CUDA_HOME"] = home
+    if not torch.cuda.is_available():
+        # Code for Hopper uses instructions that only 9.0a has; no other GPU is of 9.0.
+        version = tuple(int(part) for part in torch.version.cuda.split("."))
+        newest = "10.0;12.0+PTX" if version >= (12, 8) else "9.0+PTX"
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", f"8.0;8.6;8.9;9.0a;{newest}")
+    return None
+
+
+def cuda_extension():
+    from torch.utils.cpp_extension import CUDAExtension
+
+    warnings = ["-Werror", "all-warnings"] if os.environ.get("SPCOLOR_WERROR") == "1" else []
+    # PyTorch's build turns the conversions of 16-bit floats off, which the kernels use.
+    conversions = ["-U__CUDA_NO_HALF_CONVERSIONS__", "-U__CUDA_NO_BFLOAT16_CONVERSIONS__"]
+    flags = ["-O3", "-std=c++17", "-DUSE_CUDA", "-Xcompiler=-fvisibility=hidden", *conversions]
+    return CUDAExtension(
+        "spcolor_ops._C_cuda",
+        sources("csrc/cuda", "*.cu"),
+        depends=sources("csrc", "*.h", "cuda/*.cuh", "cuda/*.h"),
+        py_limited_api=True,
+        extra_compile_args={"cxx": STABLE_ABI, "nvcc": [*flags, *warnings, *STABLE_ABI]},
+    )
+
+
 def cpu_extension():
     from torch.utils.cpp_extension import CppExtension
 
@@ -33,8 +89,8 @@ def cpu_extension():
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"] if sanitize else []
     return CppExtension(
         "spcolor_ops._C_cpu",
-        sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc/cpu").glob("*.cpp")),
-        depends=sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[hi]*")),
+        sources("csrc/cpu", "*.cpp"),
+        depends=sources("csrc", "*.h", "cpu/*.h", "cpu/*.inl"),
         py_limited_api=True,
         extra_compile_args={"cxx": [*flags, *optimize, *checks]},
         extra_link_args=checks,
@@ -47,11 +103,14 @@ def extensions():
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler.split()[0]) is None:
         sys.exit(MISSING_COMPILER.format(compiler=compiler))
-    from torch.utils.cpp_extension import BuildExtension
+    reason = why_no_cuda()
+    from torch.utils.cpp_extension import BuildExtension  # reads the environment once
 
-    print("spcolor: building the CPU library; this release has no CUDA sources")
+    print(f"spcolor: building the CPU library{'' if reason else ' and the CUDA library'}")
+    if reason:
+        print(f"spcolor: no CUDA library: {reason}")
     return {
-        "ext_modules": [cpu_extension()],
+        "ext_modules": [cpu_extension(), *([] if reason else [cuda_extension()])],
         "cmdclass": {"build_ext": BuildExtension},
         "options": {"bdist_wheel": {"py_limited_api": "cp310"}},
     }

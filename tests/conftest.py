@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import torch
 
+import cuda_emulation
 import triton_interpreter
 
 from spcolor_ops import _library
@@ -21,6 +22,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 BACKENDS = os.environ.get("SPCOLOR_TEST_BACKENDS", "reference,cpu").split(",")
 if "triton" in BACKENDS:
     triton_interpreter.install()
+if "cuda" in BACKENDS:
+    cuda_emulation.install()
 
 NO_EXTENSION = os.environ.get("SPCOLOR_NO_EXTENSION") == "1"
 

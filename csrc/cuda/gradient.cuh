@@ -13,7 +13,8 @@
 // Nothing is added from two blocks into one place, so the result is the same in every run.
 #pragma once
 
-#include "correspondence_forward.cuh"
+#include "correspondence_rows.cuh"
+#include "slice_stream.cuh"
 #include "unit_vectors.cuh"
 
 namespace spcolor {

@@ -170,7 +170,8 @@ struct TensorProduct {
   template <int MI, int NI>
   static __device__ void multiply(const unsigned char* left, const unsigned char* right,
                                   float (&sums)[MI][NI][4]) {
-#pragma unroll 2
+// One step at a time where a backward's sums fill the registers.
+#pragma unroll(MI)
     for (int step = 0; step < chunks / 2; ++step) {
       uint32_t left_bits[MI][4];
 #pragma unroll
