@@ -165,6 +165,18 @@ __device__ __forceinline__ void wgmma_m64n128(float (&d)[16][4], uint64_t a, uin
 
 #undef SPCOLOR_WGMMA
 
+// Registers of each thread of a warpgroup: fewer than the launch gave, or more, once others have
+// given theirs back.
+template <int count>
+__device__ __forceinline__ void give_registers_back() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
+}
+
+template <int count>
+__device__ __forceinline__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
+}
+
 }  // namespace spcolor::prim
 
 #else

@@ -63,6 +63,7 @@ inline void keep_in_registers(float (&)[16][4]) {}
 
 template <int count>
 void give_registers_back() {}
+
 template <int count>
 void take_registers() {}
 
