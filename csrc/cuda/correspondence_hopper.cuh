@@ -200,11 +200,12 @@ void launch_hopper_forward(const ForwardTask<float>& task, const HopperPlan& pla
     return prim::make_tensor_map(side.rows, side.pitch,
                                  uint64_t(task.images) * side.positions.length, box_rows);
   };
+  const prim::TensorMap query_map = map_of(task.query, hopper_queries);
+  const prim::TensorMap key_map = map_of(task.key, hopper_keys);
   const unsigned tiles = most_tiles(task.query.positions, hopper_queries);
   SPCOLOR_LAUNCH((hopper_forward_kernel<E, DV>),
                  dim3(tiles * task.partials.splits, chunks, task.images), dim3(hopper_threads),
-                 plan.bytes(), stream, task, plan, map_of(task.query, hopper_queries),
-                 map_of(task.key, hopper_keys));
+                 plan.bytes(), stream, task, plan, query_map, key_map);
 }
 
 }  // namespace spcolor
