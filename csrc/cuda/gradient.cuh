@@ -122,6 +122,30 @@ struct WeightedPairs {
     __syncwarp();
   }
 
+  // Writes the sums over all columns; of rows without a column (not is_related) they are 0.
+  __device__ void finish(bool is_related) {
+    const Positions& positions = (own_is_query ? task.query : task.key).positions;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = row_of(half * 2), rank = first_own + row;
+      const bool writes = threadIdx.x % 4 == 0 && row < rows;
+      if (own_is_query && task.temperature_sums && blockIdx.y == 0) {
+        const T sum = quad_sum(sums.temperature[half]);
+        T* place = task.temperature_sums + image * positions.length + rank;
+        if (writes) *place = is_related ? *place + sum : T(0);
+      }
+      if (!own_is_query && value_chunk >= 0)
+#pragma unroll
+        for (int d = 0; d < value_block; ++d) {
+          const T sum = quad_sum(sums.grad_value[half][d]);
+          const int value = value_chunk * value_block + d;
+          if (!writes || value >= task.values) continue;
+          const int64_t to = image * positions.length + positions.position(image, rank);
+          store(task.grad_value, task.value_element, to * task.values + value, sum);
+        }
+    }
+  }
+
  private:
   // Gradient of one score; own, other: ranks; half: which of the thread's rows it is.
   __device__ T pair(T score, T log2_scale, T inverse_temperature, int own, int other, int half) {
@@ -259,27 +283,7 @@ __global__ void __launch_bounds__(gradient_threads, 2)
         if (first_row + row < tile.rows)
           task.grad[(first_place + row) * task.packed_channels + channel] = out[s][i];
       }
-  if constexpr (of_cosines) return;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = row_of(half * 2);
-    const bool writes = threadIdx.x % 4 == 0 && first_row + row < tile.rows;
-    if (own_is_query && task.temperature_sums && blockIdx.y == 0) {
-      const T sum = quad_sum(sums.temperature[half]);
-      T& place = task.temperature_sums[first_place + row];
-      if (writes) place = range.size() > 0 ? place + sum : T(0);
-    }
-    if (!own_is_query && value_chunk >= 0)
-#pragma unroll
-      for (int d = 0; d < value_block; ++d) {
-        const T sum = quad_sum(sums.grad_value[half][d]);
-        const int value = value_chunk * value_block + d;
-        if (!writes || value >= task.values) continue;
-        const int rank = tile.first + first_row + row;
-        const int64_t to = image * own.positions.length + own.positions.position(image, rank);
-        store(task.grad_value, task.value_element, to * task.values + value, sum);
-      }
-  }
+  if constexpr (!of_cosines) pairs.finish(range.size() > 0);
 }
 
 }  // namespace spcolor
