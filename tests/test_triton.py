@@ -25,17 +25,17 @@ RUNS = {
         "  or (ragged and raw_centred and float64)"
         "  or (ragged and centred and bfloat16)"
         ")"
-        "or (equal_maxima and 33 and float32) or (tiny_temperature and float32)"
-        "or (max_similarity and zero_vectors and float16 and options0)"
-        "or (spoil and nan and float32 and query and False)",
+        " or (equal_maxima and 33 and float32) or (tiny_temperature and float32)"
+        " or (max_similarity and zero_vectors and float16 and options0)"
+        " or (spoil and nan and float32 and query and False)",
         {},
     ),
     "others": (
         ["test_cosine_similarity.py", "test_layout.py", "test_varlen.py", "test_precision.py"],
         "(test_matches_oracle and ragged and centred and (float32 or bfloat16))"
-        "or beyond_the_blocks or (test_sizes and 7-257) or no_rows or strided_offsets"
-        "or (test_precision and dtype0-False) or asked_for or default_is or one_precision"
-        "or (test_precision and float16-bf16-True)",
+        " or beyond_the_blocks or (test_sizes and 7-257) or no_rows or strided_offsets"
+        " or (test_precision and float32 and False) or asked_for or default_is or one_precision"
+        " or (test_precision and float16-bf16-True)",
         {},
     ),
     "any_order": (
