@@ -41,6 +41,12 @@ quality: $(LIBRARY)
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.robustness
 
+# What the compilers made of every GPU kernel; needs no GPU, but minutes for each architecture:
+# make gpu-report REPORT="--arch 90 --backend triton" does a part.
+.PHONY: gpu-report
+gpu-report: $(PACKAGES)
+	$(BIN)/python -m benchmarks.gpu_report $(REPORT)
+
 # On a machine with a GPU, the only ones that need it. BIN=/usr/bin or the like sets nothing up and
 # runs what is installed there.
 ON_GPU := $(if $(filter $(VENV)/bin,$(BIN)),$(LIBRARY))

@@ -128,7 +128,7 @@ def define(stem: str, schema: str, *, fake, reference, autograd=None) -> None:
 
 
 def _triton_launcher(stem: str):
-    """Return the launcher of `triton_kernels/<stem>.py`, imported (with Triton) at its first call."""
+    """Return the launcher of `triton_kernels/<stem>.py`; its first call imports it and Triton."""
 
     def launch(*tensors_and_options):
         module = importlib.import_module(f"{__package__}.triton_kernels.{stem}")

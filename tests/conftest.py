@@ -5,11 +5,10 @@ import os
 # Threads that spin while they wait slow tests this small fourfold. OpenMP reads it when it loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import cuda_emulation
 import hypothesis
 import pytest
 import torch
-
-import cuda_emulation
 import triton_interpreter
 
 from spcolor_ops import _library

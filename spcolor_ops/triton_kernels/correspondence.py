@@ -366,7 +366,9 @@ def read_arguments(temperature: Tensor, device: torch.device) -> tuple:
     """Return (pointer, number, on device): a float32 on the CPU is a number and costs no launch."""
     if temperature.device.type == "cpu" and temperature.dtype == torch.float32:
         return temperature, float(temperature), False
-    return temperature.to(device), 1.0, True
+    if temperature.device != device:  # a number; a copy from the CPU would wait for the device
+        temperature = torch.full((), float(temperature), dtype=temperature.dtype, device=device)
+    return temperature, 1.0, True
 
 
 def correspondence(

@@ -1,6 +1,7 @@
 """The backward: scores are computed again, twice, so that neither gradient needs atomics.
 
-With p_ij = exp((s_ij - similarity_i) / T - log_mass_i) and delta_i = g_lse_i - g_warped_i . warped_i:
+With p_ij = exp((s_ij - similarity_i) / T - log_mass_i) and
+delta_i = g_lse_i - g_warped_i . warped_i:
 
     ds_ij = p_ij (g_warped_i . v_j + delta_i) / T + [j = index_i] g_similarity_i
     dq^_i = sum_j ds_ij k^_j,    dk^_j = sum_i ds_ij q^_i,    dv_j = sum_i p_ij g_warped_i

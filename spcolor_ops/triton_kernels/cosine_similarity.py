@@ -1,6 +1,5 @@
 """The scores of every class, written out as ragged blocks."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -10,7 +9,7 @@ from .correspondence import load_rows, scores_of
 from .products import product_precision
 from .segments import class_range, query_tile, query_tiles, search_steps
 from .tiles import channel_block, forward_tile
-from .unit_vectors import Side, product_dtype, triton_dtype, unit_vectors
+from .unit_vectors import Side, product_dtype, unit_vectors
 
 
 @triton.jit
@@ -101,7 +100,8 @@ def cosine_similarity(
         precision=precision,
     )
     dtype = product_dtype(query, precision, center)
-    tile = forward_tile(query.device, dtype, length / num_segments)
+    products = product_precision(precision, packed_query.is_raw)
+    tile = forward_tile(query.device, dtype, products, length / num_segments)
     tiles = query_tiles(length, num_segments, tile.rows)
     _cosine_similarity_kernel[(tiles, triton.cdiv(key_length, tile.columns), batch)](
         packed_query.unit,
@@ -118,8 +118,8 @@ def cosine_similarity(
         num_segments,
         RAW=packed_query.is_raw,
         C_PADDED=packed_query.channels,
-        CHANNELS=channel_block(channels, dtype),
-        PRECISION=product_precision(precision, packed_query.is_raw),
+        CHANNELS=min(tile.channels, channel_block(channels, dtype)),
+        PRECISION=products,
         STEPS=search_steps(num_segments),
         ROWS=tile.rows,
         COLUMNS=tile.columns,

@@ -129,8 +129,9 @@ def _block_product(
     num_segments = side.offsets.shape[1] - 1
     dtype = product_dtype(side.features, precision, center)
     sums = accumulation_dtype(side.features.dtype)
-    tile = backward_tile(grad.device, dtype, length / num_segments)
-    block = channel_block(channels, dtype)
+    products = product_precision(precision, other.is_raw)
+    tile = backward_tile(grad.device, dtype, products, length / num_segments)
+    block = min(tile.gradient_channels, channel_block(channels, dtype))
     grad_unit = grad.new_empty((batch, length, other.channels), dtype=sums)
     tiles = query_tiles(length, num_segments, tile.rows)
     _block_product_kernel[(tiles, batch, other.channels // block)](
@@ -149,7 +150,7 @@ def _block_product(
         RAW=other.is_raw,
         C_PADDED=other.channels,
         CHANNELS=block,
-        PRECISION=product_precision(precision, other.is_raw),
+        PRECISION=products,
         STEPS=search_steps(num_segments),
         ROWS=tile.rows,
         COLUMNS=tile.columns,

@@ -1,6 +1,7 @@
-"""Tile shapes of each kernel, by the shared memory of the device and the size of an operand.
+"""Tile shapes of each kernel, by architecture and kind of product.
 
 No search runs at first use: a table is chosen by what the host knows (types, N, M, K, device).
+`make gpu-report` compiles every entry and says what its loop can reach.
 """
 
 import functools
@@ -15,69 +16,107 @@ class Tile(NamedTuple):
 
     rows: int  # that stay: query rows (forward, query gradient) or key rows (key gradient)
     columns: int  # of one step of its loop over the other side
+    channels: int  # of the operands that are multiplied at once, at most
     num_warps: int
     num_stages: int
+    gradient_channels: int = 0  # of the gradient that one program sums
 
 
 class Device(NamedTuple):
     """What the choice of a tile needs to know of a device."""
 
+    capability: tuple[int, int]
     shared_memory: int  # bytes that one program can have
     multiprocessors: int
 
 
-# An H100: what the interpreter and ahead-of-time compilation stand for.
-_DEFAULT_DEVICE = Device(232_448, 132)
-_LARGE = 160_000  # bytes; A100, H100, B200 have more, and RTX cards have about 100,000
+# What CPU tensors stand for, interpreted or compiled ahead of time: an H100.
+STAND_IN = Device((9, 0), 232_448, 132)
 
-# (shared memory is large, bytes of an operand's element) -> tile
+# family of architectures -> kind of product -> tile
 _FORWARD = {
-    (True, 2): Tile(128, 64, 8, 3),
-    (True, 4): Tile(64, 64, 4, 2),
-    (True, 8): Tile(32, 32, 4, 1),
-    (False, 2): Tile(64, 32, 4, 2),
-    (False, 4): Tile(32, 32, 4, 2),
-    (False, 8): Tile(16, 16, 4, 1),
+    "sm_90": {
+        "half": Tile(64, 64, 256, 4, 2),
+        "tf32": Tile(64, 32, 256, 4, 2),
+        "tf32x3": Tile(32, 32, 256, 4, 1),
+        "ieee": Tile(32, 32, 256, 4, 1),
+        "double": Tile(32, 32, 256, 4, 1),
+    },
+    "sm_80": {
+        "half": Tile(64, 64, 256, 4, 2),
+        "tf32": Tile(64, 32, 256, 4, 2),
+        "tf32x3": Tile(32, 32, 256, 4, 1),
+        "ieee": Tile(32, 32, 256, 4, 1),
+        "double": Tile(16, 16, 256, 4, 1),
+    },
+    "small": {
+        "half": Tile(64, 32, 256, 4, 2),
+        "tf32": Tile(32, 32, 256, 4, 1),
+        "tf32x3": Tile(32, 16, 256, 4, 1),
+        "ieee": Tile(32, 32, 256, 4, 1),
+        "double": Tile(16, 16, 256, 4, 1),
+    },
+}
+_LARGE_BACKWARD = {
+    "half bf16": Tile(64, 64, 256, 4, 1, 128),
+    "half fp16": Tile(64, 32, 256, 4, 1, 128),
+    "half tf32x3": Tile(32, 32, 256, 4, 1, 64),
+    "tf32": Tile(32, 32, 256, 4, 1, 128),
+    "tf32x3": Tile(32, 32, 256, 4, 1, 64),
+    "ieee": Tile(32, 32, 256, 4, 1, 64),
+    "double": Tile(16, 16, 256, 4, 1, 64),
 }
 _BACKWARD = {
-    (True, 2): Tile(64, 64, 8, 2),
-    (True, 4): Tile(32, 64, 8, 1),
-    (True, 8): Tile(16, 32, 4, 1),
-    (False, 2): Tile(32, 32, 4, 1),
-    (False, 4): Tile(32, 32, 8, 1),
-    (False, 8): Tile(16, 16, 4, 1),
+    "sm_90": _LARGE_BACKWARD,
+    "sm_80": _LARGE_BACKWARD,
+    "small": _LARGE_BACKWARD,
 }
 _SMALL_CLASSES = 4  # tiles: classes below that many waste less of smaller tiles
 _MOST_SPLITS = 8
 
 
 def device_of(device: torch.device) -> Device:
-    """Return what is known of a device; an H100's figures where there is none."""
-    return _cuda_device(device) if device.type == "cuda" else _DEFAULT_DEVICE
+    """Return what is known of a device; STAND_IN where there is none."""
+    return _cuda_device(device) if device.type == "cuda" else STAND_IN
 
 
 @functools.cache
 def _cuda_device(device: torch.device) -> Device:
     properties = torch.cuda.get_device_properties(device)
     shared_memory = getattr(properties, "shared_memory_per_block_optin", 65_536)
-    return Device(shared_memory, properties.multi_processor_count)
+    capability = (properties.major, properties.minor)
+    return Device(capability, shared_memory, properties.multi_processor_count)
 
 
-def _choose(table, device: torch.device, dtype: torch.dtype, class_length: float) -> Tile:
-    tile = table[device_of(device).shared_memory >= _LARGE, dtype.itemsize]
+def _family(device: torch.device) -> str:
+    """Return the row of the tables that serves a device."""
+    known = device_of(device)
+    if known.shared_memory < 160_000:
+        return "small"
+    return "sm_80" if known.capability < (9, 0) else "sm_90"
+
+
+def _choose(table, device: torch.device, kind: str, class_length: float) -> Tile:
+    tile = table[_family(device)][kind]
     if tile.rows > 64 and class_length < _SMALL_CLASSES * tile.rows:
         return tile._replace(rows=tile.rows // 2, num_warps=tile.num_warps // 2)
     return tile
 
 
-def forward_tile(device: torch.device, dtype: torch.dtype, class_length: float) -> Tile:
-    """Return the tile of the forward; class_length is the mean N / K."""
-    return _choose(_FORWARD, device, dtype, class_length)
+def forward_tile(
+    device: torch.device, dtype: torch.dtype, precision: str, class_length: float
+) -> Tile:
+    """Return the tile of scores of packed operands of `dtype`; class_length is the mean N / K."""
+    kind = {2: "half", 8: "double"}.get(dtype.itemsize, precision)
+    return _choose(_FORWARD, device, kind, class_length)
 
 
-def backward_tile(device: torch.device, dtype: torch.dtype, class_length: float) -> Tile:
+def backward_tile(
+    device: torch.device, dtype: torch.dtype, precision: str, class_length: float
+) -> Tile:
     """Return the tile of both gradients."""
-    return _choose(_BACKWARD, device, dtype, class_length)
+    kind = {2: f"half {precision}", 8: "double"}.get(dtype.itemsize, precision)
+    return _choose(_BACKWARD, device, kind, class_length)
 
 
 def key_splits(device: torch.device, programs: int, columns: int) -> int:

@@ -150,7 +150,7 @@ def _class_means_kernel(
 
 
 def class_means(*sides: Side) -> list[Tensor]:
-    """Return the mean feature of every class of every image, [B, K, C] of each of one or two sides."""
+    """Return the mean feature of every class of every image, [B, K, C] for each side."""
     query, key = sides[0], sides[-1]
     batch, length, channels = query.features.shape
     num_segments = query.offsets.shape[1] - 1
@@ -182,7 +182,9 @@ def class_means(*sides: Side) -> list[Tensor]:
 
 
 @triton.jit
-def _centred(x, rows, columns, mean, mean_rows, channel, mask, CENTER: tl.constexpr, SUM: tl.constexpr):  # fmt: skip
+def _centred(
+    x, rows, columns, mean, mean_rows, channel, mask, CENTER: tl.constexpr, SUM: tl.constexpr
+):
     """Return (x, x - mean) of some rows and channels."""
     row = tl.load(x + rows[:, None] + columns[None, :], mask=mask, other=0.0).to(SUM)
     if CENTER:

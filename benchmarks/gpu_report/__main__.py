@@ -1,0 +1,122 @@
+"""`python -m benchmarks.gpu_report`: registers, spills and predicted speed of every GPU kernel.
+
+Nothing is run: kernels are compiled, and what can be known of them is read from the machine code.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+import triton
+
+from ..tables import markdown, write_csv
+from . import cuda_kernels, triton_kernels
+from .architectures import ARCHITECTURES, SUBPARTITIONS
+from .bound import bound_of, occupancy
+from .compiled import CHANNELS, LENGTH, Compiled
+
+# The report's names of precisions: type of the features, and precision of the products.
+PRECISIONS = {
+    "fp16": (torch.float32, "fp16"),
+    "bf16": (torch.float32, "bf16"),
+    "tf32": (torch.float32, "tf32"),
+    "tf32x3": (torch.float32, "tf32x3"),
+    "ieee": (torch.float32, "ieee"),
+    "raw": (torch.float16, "ieee"),  # 16-bit features, packed as they are
+    "double": (torch.float64, "ieee"),
+}
+AMD = ("gfx942",)
+AMD_SHARED_MEMORY = 65_536
+PIPES = ("matrix", "mufu", "fma", "alu", "shared", "issue", "turns")
+
+
+def line_of(arch: int | str, backend: str, precision: str, kernel: Compiled) -> dict[str, object]:
+    """Return what the report says of one kernel."""
+    line = {
+        "arch": f"sm_{arch}" if isinstance(arch, int) else arch,
+        "backend": backend,
+        "precision": precision,
+        "kernel": kernel.name,
+        "bytes": kernel.shared_memory,
+        "warps": kernel.warps,
+    }
+    line |= dict.fromkeys(("registers", "spills", "resident", "instruction"), "")
+    line |= dict.fromkeys((*PIPES, "bound", "fraction", "overlapped"), "")
+    if kernel.code is None:
+        return line
+    card = ARCHITECTURES[arch]
+    line |= {
+        "registers": kernel.code.registers,
+        "spills": kernel.code.spills,
+        "resident": occupancy(kernel.code, card, kernel.warps, kernel.shared_memory) * kernel.warps,
+        "instruction": kernel.code.matrix_instruction,
+    }
+    bound = bound_of(
+        kernel.code, card, kernel.warps, kernel.shared_memory, kernel.products, kernel.slices
+    )
+    if kernel.products and bound is not None:
+        line |= {pipe: round(cycles) for pipe, cycles in bound.limits.items()}
+        line |= {
+            "bound": bound.limit,
+            "fraction": round(bound.fraction, 2),
+            "overlapped": round(bound.overlapped_fraction, 2),
+        }
+    return line
+
+
+def fits(line: dict[str, object]) -> bool:
+    """Whether a kernel keeps to registers and to the shared memory of a block."""
+    number = line["arch"].removeprefix("sm_")
+    most = ARCHITECTURES[int(number)].shared_memory if number.isdigit() else AMD_SHARED_MEMORY
+    return not line["spills"] and line["bytes"] <= most
+
+
+def floors() -> list[str]:
+    """Say how long the matrix units need for the products alone of one image."""
+    operations = 2 * LENGTH * LENGTH * CHANNELS
+    lines = [f"Floor: {operations / 1e9:.1f} GFLOP an image at k=1, N=M={LENGTH}, C={CHANNELS}."]
+    for number, card in ARCHITECTURES.items():
+        cycles = operations / 2 / (card.half * SUBPARTITIONS * card.multiprocessors)
+        lines.append(f"  sm_{number} ({card.card}): {cycles:,.0f} cycles with 16-bit operands")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_report", description=__doc__.splitlines()[0]
+    )
+    archs = [*map(str, ARCHITECTURES), *AMD]
+    backends = ["triton", "cuda"] if cuda_kernels.has_compiler() else ["triton"]
+    parser.add_argument("--arch", nargs="+", choices=archs, default=archs)
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--backend", nargs="+", choices=["triton", "cuda"], default=backends)
+    parser.add_argument("--out", type=Path, default=Path("out/gpu_report"))
+    options = parser.parse_args()
+
+    lines = []
+    for name in options.arch:
+        arch = name if name in AMD else int(name)
+        if "triton" in options.backend:
+            for precision in options.precision:
+                dtype, product = PRECISIONS[precision]
+                kernels = triton_kernels.compile_kernels(arch, product, dtype)
+                lines += [line_of(arch, "triton", precision, kernel) for kernel in kernels]
+        if "cuda" in options.backend and name not in AMD:
+            kernels = cuda_kernels.compile_kernels(arch)
+            lines += [line_of(arch, "cuda", precision, kernel) for precision, kernel in kernels]
+        print(f"{name}: compiled", file=sys.stderr, flush=True)
+
+    columns = list(lines[0])
+    print("\n".join(markdown(columns, [[str(line[c]) for c in columns] for line in lines])))
+    print("\n".join(floors()))
+    write_csv(lines, {"triton": triton.__version__}, options.out / "gpu_report.csv")
+    unfit = [line for line in lines if not fits(line)]
+    for line in unfit:
+        print("spills or too much shared memory:", *list(line.values())[:6])
+    print(f"{len(lines)} kernels, {len(unfit)} of them with spills or too much shared memory")
+    return 1 if unfit else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Compiles the Triton kernels for GPUs that are not there: no spills, and the right instructions.
+
+`make gpu-report` compiles all of them.
+"""
+
+import csv
+
+import pytest
+from subprocesses import run_python
+
+pytest.importorskip("triton")
+
+INSTRUCTIONS = {"sm_80": "HMMA", "sm_90": "HGMMA"}
+PRODUCTS = {"correspondence", "query_gradient", "key_gradient"}
+
+
+@pytest.mark.parametrize(("arch", "precision"), [(80, "fp16"), (90, "fp16"), (90, "tf32x3")])
+def test_compiles_without_spills(arch, precision, tmp_path):
+    # In a process of its own: the tests of this one may interpret Triton.
+    run = run_python(
+        *("-m", "benchmarks.gpu_report", "--backend", "triton", "--out", str(tmp_path)),
+        *("--arch", str(arch), "--precision", precision),
+        TRITON_INTERPRET="0",
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    with (tmp_path / "gpu_report.csv").open() as file:
+        lines = {line["kernel"]: line for line in csv.DictReader(file)}
+    assert lines.keys() >= PRODUCTS | {"layout", "unit_vectors"}
+    for name in PRODUCTS:
+        assert lines[name]["instruction"] == INSTRUCTIONS[f"sm_{arch}"]
+        assert float(lines[name]["fraction"]) > 0
