@@ -24,6 +24,7 @@ PROBLEMS = st.builds(
     strides=st.sampled_from(STRIDES),
     options=st.builds(
         Options,
+        precision=st.none(),
         temperature=st.sampled_from((0.1, 1.0)),
         center=st.booleans(),
         normalize=st.booleans(),
