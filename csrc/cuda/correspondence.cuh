@@ -1,7 +1,10 @@
 // The forward of the correspondence operators: unit vectors, then one fused kernel.
 #pragma once
 
+#include <limits>
+
 #include "correspondence_forward.cuh"
+#include "correspondence_hopper.cuh"
 #include "problem.cuh"
 
 namespace spcolor {
@@ -35,12 +38,26 @@ constexpr int row_blocks(bool is_half, int block_values) {
   return is_half && block_values <= 3 ? 2 : 1;
 }
 
+// Whether the Hopper kernel can do it: its coordinates of rows are 32-bit numbers.
+inline bool suits_hopper(const Problem& problem, const HopperPlan& plan) {
+  const int64_t most_rows = std::numeric_limits<int32_t>::max() / (problem.images + 1);
+  const int64_t keys = problem.key_positions.length;
+  return problem.has_wgmma && plan.is_possible() && keys > 0 && keys < most_rows &&
+         problem.query_positions.length < most_rows;
+}
+
 template <class Product, int DV>
-void launch_forward(const ForwardTask<typename Product::Sum>& task, int slices, int limit,
-                    int chunks, cudaStream_t stream) {
+void launch_forward(const Problem& problem, const ForwardTask<typename Product::Sum>& task,
+                    int slices, int chunks, cudaStream_t stream) {
+  if constexpr (is_half<Product>) {
+    const HopperPlan plan(slices, problem.shared_limit);
+    if (suits_hopper(problem, plan))
+      return launch_hopper_forward<typename HalfElement<Product>::type, DV>(task, plan, chunks,
+                                                                            stream);
+  }
   constexpr int MI = row_blocks(is_half<Product>, DV);
   using Stream = ForwardStream<MI, typename Product::Sum>;
-  const SlicePlan plan = Stream::plan(slices, limit);
+  const SlicePlan plan = Stream::plan(slices, problem.shared_limit);
   const unsigned tiles = most_tiles(task.query.positions, 64 * MI);
   SPCOLOR_LAUNCH((forward_kernel<Product, MI, DV>),
                  dim3(tiles * task.partials.splits, chunks, task.images), dim3(forward_threads),
@@ -87,13 +104,12 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   const int slices = PackedSizes(problem.query.channels, packing).slices;
   with_product<T, true>(packing, problem.precision, [&](auto product) {
     using Product = typename decltype(product)::type;
-    const int limit = problem.shared_limit;
     if (block_values == 0)
-      launch_forward<Product, 0>(task, slices, limit, value_chunks, stream);
+      launch_forward<Product, 0>(problem, task, slices, value_chunks, stream);
     else if (block_values == 3)
-      launch_forward<Product, 3>(task, slices, limit, value_chunks, stream);
+      launch_forward<Product, 3>(problem, task, slices, value_chunks, stream);
     else
-      launch_forward<Product, most_block_values<T>>(task, slices, limit, value_chunks, stream);
+      launch_forward<Product, most_block_values<T>>(problem, task, slices, value_chunks, stream);
   });
 }
 

@@ -36,6 +36,11 @@ inline int multiprocessors(int32_t index) {
 inline int shared_limit(int32_t index) {
   return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
 }
+// No other compute capability has the instructions of sm_90a.
+inline bool has_wgmma(int32_t index) {
+  return attribute(cudaDevAttrComputeCapabilityMajor, index) == 9 &&
+         attribute(cudaDevAttrComputeCapabilityMinor, index) == 0;
+}
 
 // Called with every tensor that a kernel gets.
 inline void lend(const torch::stable::Tensor&) {}

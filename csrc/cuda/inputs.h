@@ -96,6 +96,7 @@ struct Inputs {
     problem.precision = precision_of(precision, problem.query.element);
     problem.multiprocessors = device::multiprocessors(device_index);
     problem.shared_limit = device::shared_limit(device_index);
+    problem.has_wgmma = device::has_wgmma(device_index);
   }
 
   void set_temperature(const Tensor& tau) {

@@ -19,6 +19,7 @@ struct Problem {
   bool center, normalize;
   Precision precision;
   int multiprocessors, shared_limit;  // of the device; bytes of a block's shared memory
+  bool has_wgmma;                     // a Hopper device
 
   bool is_empty() const {
     return images == 0 || (query_positions.length == 0 && key_positions.length == 0);

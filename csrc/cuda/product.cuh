@@ -250,6 +250,13 @@ constexpr bool is_half = false;
 template <class E>
 constexpr bool is_half<TensorProduct<HalfUnit<E>>> = true;
 
+template <class Product>
+struct HalfElement;
+template <class E>
+struct HalfElement<TensorProduct<HalfUnit<E>>> {
+  using type = E;
+};
+
 // Products in T itself, one fused multiply-add after another.
 template <class T>
 struct FmaProduct {
