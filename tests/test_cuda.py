@@ -27,6 +27,10 @@ RUNS = {
         "and float64 or test_precision.py",
         {},
     ),
+    "hopper": (
+        "test_matches_oracle and (float16 or bfloat16) and paper or test_precision.py",
+        {"SPCOLOR_HOPPER": "1"},
+    ),
     "any_order": (
         "test_matches_oracle and float16 and centred and not raw "
         "and (ragged or many_keys or odd_sizes or channels_300 or giant)",

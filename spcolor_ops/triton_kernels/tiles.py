@@ -36,14 +36,14 @@ STAND_IN = Device((9, 0), 232_448, 132)
 # family of architectures -> kind of product -> tile
 _FORWARD = {
     "sm_90": {
-        "half": Tile(64, 64, 256, 4, 2),
+        "half": Tile(128, 64, 128, 8, 1),
         "tf32": Tile(64, 32, 256, 4, 2),
-        "tf32x3": Tile(32, 32, 256, 4, 1),
+        "tf32x3": Tile(64, 64, 64, 4, 1),
         "ieee": Tile(32, 32, 256, 4, 1),
         "double": Tile(32, 32, 256, 4, 1),
     },
     "sm_80": {
-        "half": Tile(64, 64, 256, 4, 2),
+        "half": Tile(128, 32, 64, 4, 2),
         "tf32": Tile(64, 32, 256, 4, 2),
         "tf32x3": Tile(32, 32, 256, 4, 1),
         "ieee": Tile(32, 32, 256, 4, 1),
@@ -67,7 +67,7 @@ _LARGE_BACKWARD = {
     "double": Tile(16, 16, 256, 4, 1, 64),
 }
 _BACKWARD = {
-    "sm_90": _LARGE_BACKWARD,
+    "sm_90": _LARGE_BACKWARD | {"tf32x3": Tile(64, 32, 64, 8, 1, 64)},
     "sm_80": _LARGE_BACKWARD,
     "small": _LARGE_BACKWARD,
 }
@@ -99,7 +99,7 @@ def _family(device: torch.device) -> str:
 def _choose(table, device: torch.device, kind: str, class_length: float) -> Tile:
     tile = table[_family(device)][kind]
     if tile.rows > 64 and class_length < _SMALL_CLASSES * tile.rows:
-        return tile._replace(rows=tile.rows // 2, num_warps=tile.num_warps // 2)
+        return tile._replace(rows=tile.rows // 2, num_warps=max(tile.num_warps // 2, 4))
     return tile
 
 
