@@ -80,7 +80,7 @@ def segment_correspondence(
             epsilon for other dtypes) or a norm below 1e-12 becomes 0, and so does its gradient.
         precision: arithmetic of the products; the CPU has "ieee" only.
         deterministic: None follows torch.are_deterministic_algorithms_enabled(). The CPU always is.
-        backend: "reference", "cpu", or None for the fastest on query's device.
+        backend: "reference", "cpu", "triton", "cuda", or None for the fastest on query's device.
 
     Returns:
         `Correspondence`; similarity and lse are float32 (float64 for float64 features). A query
