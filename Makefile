@@ -47,10 +47,10 @@ quality: $(LIBRARY)
 gpu-report: $(PACKAGES)
 	$(BIN)/python -m benchmarks.gpu_report $(REPORT)
 
-# Every operator test through the interpreter of Triton: hours.
+# Every operator test through the interpreter of Triton, which is slow.
 .PHONY: test-triton
 test-triton: $(LIBRARY)
-	SPCOLOR_TEST_BACKENDS=triton TRITON_INTERPRET=1 $(BIN)/pytest --ignore-glob='tests/test_model*' --ignore=tests/test_cli.py
+	SPCOLOR_TEST_BACKENDS=triton $(BIN)/pytest --ignore-glob='tests/test_model*' --ignore=tests/test_cli.py
 
 # On a machine with a GPU, the only ones that need it. BIN=/usr/bin or the like sets nothing up and
 # runs what is installed there.

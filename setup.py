@@ -55,12 +55,21 @@ def why_no_cuda():
     if home is None:
         return "no CUDA toolkit found (looked at CUDA_HOME, CUDA_PATH, nvcc, /usr/local/cuda)"
     os.environ["CUDA_HOME"] = home
-    if not torch.cuda.is_available():
-        # Code for Hopper uses instructions that only 9.0a has; no other GPU is of 9.0.
-        version = tuple(int(part) for part in torch.version.cuda.split("."))
-        newest = "10.0;12.0+PTX" if version >= (12, 8) else "9.0+PTX"
-        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", f"8.0;8.6;8.9;9.0a;{newest}")
+    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ";".join(architectures(torch)))
     return None
+
+
+def architectures(torch):
+    """Return those of the GPUs that are here, or all that are supported where there is none.
+
+    9.0 becomes 9.0a: the Hopper kernel needs its instructions, and no other GPU is of 9.0.
+    """
+    version = tuple(int(part) for part in torch.version.cuda.split("."))
+    supported = ["8.0", "8.6", "8.9", "9.0", *(["10.0"] if version >= (12, 8) else [])]
+    newest = ["12.0+PTX"] if version >= (12, 8) else ["9.0+PTX"]
+    devices = map(torch.cuda.get_device_capability, range(torch.cuda.device_count()))
+    found = sorted({"{}.{}".format(*capability) for capability in devices})
+    return ["9.0a" if arch == "9.0" else arch for arch in found or supported + newest]
 
 
 def cuda_extension():
@@ -70,6 +79,8 @@ def cuda_extension():
     # PyTorch's build turns the conversions of 16-bit floats off, which the kernels use.
     conversions = ["-U__CUDA_NO_HALF_CONVERSIONS__", "-U__CUDA_NO_BFLOAT16_CONVERSIONS__"]
     flags = ["-O3", "-std=c++17", "-DUSE_CUDA", "-Xcompiler=-fvisibility=hidden", *conversions]
+    if "9.0a" in os.environ["TORCH_CUDA_ARCH_LIST"]:
+        flags.append("-DSPCOLOR_SM_90A")
     return CUDAExtension(
         "spcolor_ops._C_cuda",
         sources("csrc/cuda", "*.cu"),

@@ -41,7 +41,7 @@ def segment_layout(
     Args:
         labels: [B, N], any integer type. Values outside 0..num_segments-1 mean "no class".
         num_segments: number of classes K, at least 1.
-        backend: "reference", "cpu", "triton", "cuda", or None for the labels' device.
+        backend: "reference", "cpu", "triton", "cuda", or None for that of the labels' device.
 
     Returns:
         A `SegmentLayout`. An empty class c has `offsets[b, c] == offsets[b, c + 1]`.

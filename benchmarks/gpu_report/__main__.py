@@ -14,7 +14,7 @@ from ..tables import markdown, write_csv
 from . import cuda_kernels, triton_kernels
 from .architectures import ARCHITECTURES, SUBPARTITIONS
 from .bound import bound_of, occupancy
-from .compiled import CHANNELS, LENGTH, Compiled
+from .compiled import CHANNELS, CLASSES, LENGTH, Compiled
 
 # The report's names of precisions: type of the features, and precision of the products.
 PRECISIONS = {
@@ -91,6 +91,7 @@ def main() -> int:
     parser.add_argument("--arch", nargs="+", choices=archs, default=archs)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--backend", nargs="+", choices=["triton", "cuda"], default=backends)
+    parser.add_argument("--classes", type=int, default=CLASSES, help="of the Triton kernels' tiles")
     parser.add_argument("--out", type=Path, default=Path("out/gpu_report"))
     options = parser.parse_args()
 
@@ -100,7 +101,7 @@ def main() -> int:
         if "triton" in options.backend:
             for precision in options.precision:
                 dtype, product = PRECISIONS[precision]
-                kernels = triton_kernels.compile_kernels(arch, product, dtype)
+                kernels = triton_kernels.compile_kernels(arch, product, dtype, options.classes)
                 lines += [line_of(arch, "triton", precision, kernel) for kernel in kernels]
         if "cuda" in options.backend and name not in AMD:
             kernels = cuda_kernels.compile_kernels(arch)

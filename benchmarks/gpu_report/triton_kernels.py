@@ -14,7 +14,7 @@ from spcolor_ops.triton_kernels import tiles
 
 from .architectures import ARCHITECTURES
 from .bound import Product
-from .compiled import BATCH, CHANNELS, CLASSES, LENGTH, VALUES, Compiled
+from .compiled import BATCH, CHANNELS, LENGTH, VALUES, Compiled
 from .sass import Code, disassemble
 
 
@@ -83,17 +83,19 @@ def _products(dtype: torch.dtype, options: dict) -> list[Product]:
     return products
 
 
-def compile_kernels(arch: int | str, precision: str, dtype: torch.dtype) -> list[Compiled]:
+def compile_kernels(
+    arch: int | str, precision: str, dtype: torch.dtype, classes: int
+) -> list[Compiled]:
     """Compile all kernels of forward and backward for one architecture, precision and type."""
     _library.accept_cpu_tensors("triton")
     query = torch.empty(BATCH, LENGTH, CHANNELS, dtype=dtype).requires_grad_()
     value = torch.empty(BATCH, LENGTH, VALUES)
     labels = torch.empty(BATCH, LENGTH, dtype=torch.int32)
-    offsets = torch.empty(BATCH, CLASSES + 1, dtype=torch.int32)
+    offsets = torch.empty(BATCH, classes + 1, dtype=torch.int32)
     temperature = torch.tensor(0.01, dtype=torch.promote_types(dtype, torch.float32))
     operators = torch.ops.spcolor_ops
     with _compile_only(arch) as compiled:
-        operators.layout_triton(labels, CLASSES)
+        operators.layout_triton(labels, classes)
         warped, similarity, _, lse, _ = operators.correspondence_triton(
             query, query, value, labels, offsets, labels, offsets, temperature,
             False, True, precision, False,

@@ -49,11 +49,11 @@ inline bool suits_hopper(const Problem& problem, const HopperPlan& plan) {
 template <class Product, int DV>
 void launch_forward(const Problem& problem, const ForwardTask<typename Product::Sum>& task,
                     int slices, int chunks, cudaStream_t stream) {
+  using Element = typename Product::Element;
   if constexpr (is_half<Product>) {
     const HopperPlan plan(slices, problem.shared_limit);
     if (suits_hopper(problem, plan))
-      return launch_hopper_forward<typename HalfElement<Product>::type, DV>(task, plan, chunks,
-                                                                            stream);
+      return launch_hopper_forward<Element, DV>(task, plan, chunks, stream);
   }
   constexpr int MI = row_blocks(is_half<Product>, DV);
   using Stream = ForwardStream<MI, typename Product::Sum>;

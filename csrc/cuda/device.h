@@ -36,10 +36,14 @@ inline int multiprocessors(int32_t index) {
 inline int shared_limit(int32_t index) {
   return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
 }
-// No other compute capability has the instructions of sm_90a.
-inline bool has_wgmma(int32_t index) {
+// No other compute capability has the instructions of sm_90a, for which a build may have no code.
+inline bool has_wgmma([[maybe_unused]] int32_t index) {
+#ifdef SPCOLOR_SM_90A
   return attribute(cudaDevAttrComputeCapabilityMajor, index) == 9 &&
          attribute(cudaDevAttrComputeCapabilityMinor, index) == 0;
+#else
+  return false;
+#endif
 }
 
 // Called with every tensor that a kernel gets.

@@ -108,6 +108,7 @@ struct Bits {
 // bfloat16 or float16.
 template <class E>
 struct HalfUnit {
+  using Element = E;
   template <int n>
   using Fragment = Bits<n>;
 
@@ -118,6 +119,7 @@ struct HalfUnit {
 
 // float32 numbers that are tf32 numbers already, as packed rows are; weights are rounded here.
 struct Tf32Unit {
+  using Element = float;
   template <int n>
   using Fragment = Bits<n>;
 
@@ -133,6 +135,7 @@ struct Tf32Unit {
 // backward that exchanges the sides recomputes the very scores of the forward.
 template <bool left_is_query>
 struct Tf32x3Unit {
+  using Element = float;
   static __device__ float operand(float weight) { return weight; }
 
   template <int n>
@@ -165,6 +168,7 @@ struct Tf32x3Unit {
 template <class Unit>
 struct TensorProduct {
   using Sum = float;
+  using Element = typename Unit::Element;  // of the packed rows
 
   // sums [16 MI, 8 NI] += left [16 MI, slice] . right [8 NI, slice]^T.
   template <int MI, int NI>
@@ -246,21 +250,13 @@ struct TensorProduct {
 };
 
 template <class Product>
-constexpr bool is_half = false;
-template <class E>
-constexpr bool is_half<TensorProduct<HalfUnit<E>>> = true;
-
-template <class Product>
-struct HalfElement;
-template <class E>
-struct HalfElement<TensorProduct<HalfUnit<E>>> {
-  using type = E;
-};
+constexpr bool is_half = sizeof(typename Product::Element) == 2;
 
 // Products in T itself, one fused multiply-add after another.
 template <class T>
 struct FmaProduct {
   using Sum = T;
+  using Element = T;
   static constexpr int chunk_channels = chunk_bytes / int(sizeof(T));
 
   struct alignas(chunk_bytes) Chunk {

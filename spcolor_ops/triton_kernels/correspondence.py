@@ -6,10 +6,17 @@ import triton.language as tl
 from torch import Tensor
 
 from ..reference.segments import accumulation_dtype
-from .products import product, product_precision, weighted_product
-from .segments import class_range, position_of, query_tile, query_tiles, search_steps
+from .products import (
+    is_raw,
+    product,
+    product_dtype,
+    product_precision,
+    triton_dtype,
+    weighted_product,
+)
+from .segments import Side, class_range, position_of, query_tile, query_tiles, search_steps
 from .tiles import channel_block, forward_tile, key_splits
-from .unit_vectors import Side, is_raw, product_dtype, triton_dtype, unit_vectors
+from .unit_vectors import unit_vectors
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 _SEPARATE_VALUES = 4  # up to so many values are summed by multiply-adds, more by a matrix product

@@ -1,16 +1,12 @@
 """The backward: scores are computed again, twice, so that neither gradient needs atomics.
 
-With p_ij = exp((s_ij - similarity_i) / T - log_mass_i) and
-delta_i = g_lse_i - g_warped_i . warped_i:
+With ds_ij and p_ij of score_gradients.py:
 
-    ds_ij = p_ij (g_warped_i . v_j + delta_i) / T + [j = index_i] g_similarity_i
     dq^_i = sum_j ds_ij k^_j,    dk^_j = sum_i ds_ij q^_i,    dv_j = sum_i p_ij g_warped_i
 
 One kernel keeps a tile of queries and walks the keys of its class, the other keeps keys and walks
-queries. What they read of a query row beside its vector is gathered in class order once.
+queries.
 """
-
-from typing import NamedTuple
 
 import torch
 import triton
@@ -19,126 +15,18 @@ from torch import Tensor
 
 from ..reference.segments import accumulation_dtype
 from .correspondence import (
-    LOG2_E,
     MOST_VALUES,
     load_rows,
     read_arguments,
     read_temperature,
     scores_of,
 )
-from .products import product_precision, weighted_product
-from .segments import class_range, position_of, query_tile, query_tiles, search_steps
+from .products import product_dtype, product_precision, triton_dtype, weighted_product
+from .score_gradients import FIRST_VALUE, row_terms, score_gradients, value_products
+from .segments import Side, class_range, position_of, query_tile, query_tiles, search_steps
 from .tiles import backward_tile, channel_block
-from .unit_vectors import (
-    Side,
-    product_dtype,
-    triton_dtype,
-    unit_vectors,
-    unit_vectors_backward,
-)
-
-_GATHERED_ROWS = 128  # of one program
-SIMILARITY, LOG_MASS, DELTA, GRAD_SIMILARITY, FIRST_VALUE = (tl.constexpr(i) for i in range(5))
-
-
-@triton.jit
-def _row_terms_kernel(
-    grad_warped,  # [B, N, D]
-    grad_similarity,  # [B, N]
-    grad_lse,  # [B, N]
-    warped,  # [B, N, D]
-    similarity,  # [B, N]
-    index,  # [B, N]
-    log_mass,  # [B, N]
-    query_order,  # [B, N]
-    terms,  # [B, FIRST_VALUE + D, N]
-    matched,  # [B, N], index in class order
-    N,
-    D,
-    QUERY_ORDER: tl.constexpr,
-    SOFTMAX: tl.constexpr,
-    GRAD_WARPED: tl.constexpr,
-    GRAD_SIMILARITY_GIVEN: tl.constexpr,
-    GRAD_LSE: tl.constexpr,
-    ROWS: tl.constexpr,
-    SUM: tl.constexpr,
-):
-    b = tl.program_id(1).to(tl.int64)
-    rank = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = rank < N
-    row = b * N + position_of(query_order + b * N, rank, inside, N, QUERY_ORDER)
-    terms += b * (FIRST_VALUE + D) * N + rank
-    tl.store(matched + b * N + rank, tl.load(index + row, mask=inside).to(tl.int32), mask=inside)
-    tl.store(terms + SIMILARITY * N, tl.load(similarity + row, mask=inside), mask=inside)
-    nothing = tl.zeros((ROWS,), SUM)
-    grad = nothing
-    if GRAD_SIMILARITY_GIVEN:
-        grad = tl.load(grad_similarity + row, mask=inside).to(SUM)
-    tl.store(terms + GRAD_SIMILARITY * N, grad, mask=inside)
-    if SOFTMAX:
-        tl.store(terms + LOG_MASS * N, tl.load(log_mass + row, mask=inside), mask=inside)
-        delta = nothing
-        if GRAD_LSE:
-            delta = tl.load(grad_lse + row, mask=inside).to(SUM)
-        for d in range(D):
-            grad = nothing
-            if GRAD_WARPED:
-                grad = tl.load(grad_warped + row * D + d, mask=inside).to(SUM)
-                delta -= grad * tl.load(warped + row * D + d, mask=inside)
-            tl.store(terms + (FIRST_VALUE + d) * N, grad, mask=inside)
-        tl.store(terms + DELTA * N, delta, mask=inside)
-
-
-@triton.jit
-def _score_gradients(
-    s,  # [ROWS, COLUMNS] or its transpose, as is the shape of what follows
-    values,  # g_warped_i . v_j
-    terms,  # of the image, [FIRST_VALUE + D, N]
-    rank,  # [ROWS], of the queries
-    mask,
-    is_match,
-    related,
-    rate,  # 1 / T
-    N,
-    SOFTMAX: tl.constexpr,
-    TRANSPOSED: tl.constexpr,
-):
-    """Return (ds, its softmax part, p), 0 outside `related`."""
-    grad_similarity = _spread(terms + GRAD_SIMILARITY * N, rank, mask, TRANSPOSED)
-    ds = tl.where(is_match, grad_similarity, 0.0)
-    p = tl.zeros_like(s)
-    softmax_part = tl.zeros_like(s)
-    if SOFTMAX:
-        similarity = _spread(terms + SIMILARITY * N, rank, mask, TRANSPOSED)
-        log_mass = _spread(terms + LOG_MASS * N, rank, mask, TRANSPOSED)
-        delta = _spread(terms + DELTA * N, rank, mask, TRANSPOSED)
-        # Scores that are summed again round differently: at a tiny temperature, by many exponents.
-        below = tl.where(is_match, 0.0, tl.minimum(s - similarity, 0.0))
-        p = tl.exp2(below * (rate * LOG2_E) - log_mass * LOG2_E)
-        p = tl.where(related, p, 0.0)
-        softmax_part = tl.where(related, p * (values + delta) * rate, 0.0)
-        ds += softmax_part
-    return ds, softmax_part, p
-
-
-@triton.jit
-def _spread(term, rank, mask, TRANSPOSED: tl.constexpr):
-    """Return one number of each query, as a column (or a row, TRANSPOSED)."""
-    x = tl.load(term + rank, mask=mask, other=0.0)
-    return x[None, :] if TRANSPOSED else x[:, None]
-
-
-@triton.jit
-def _value_products(
-    terms, query, query_mask, value, key, key_mask, N, M, D, like, TRANSPOSED: tl.constexpr
-):  # fmt: skip
-    """Return g_warped_i . v_j for a tile of pairs."""
-    total = tl.zeros_like(like)
-    for d in range(D):
-        grad = _spread(terms + (FIRST_VALUE + d) * N, query, query_mask, TRANSPOSED)
-        v = _spread(value + d * M, key, key_mask, not TRANSPOSED)
-        total += grad * v
-    return total
+from .unit_vectors import unit_vectors
+from .unit_vectors_backward import unit_vectors_backward
 
 
 @triton.jit
@@ -211,10 +99,10 @@ def _query_gradient_kernel(
             column_scale = tl.load(key_scale + b * M + begin + column, mask=has_column, other=1.0)
             s *= row_scale[:, None] * column_scale[None, :]
         position = position_of(key_order + b * M, begin + column, has_column, M, KEY_ORDER)
-        products = _value_products(terms, row, inside, value, column, has_column, N, M, D, s, False)
+        products = value_products(terms, row, inside, value, column, has_column, N, M, D, s, False)
         related = inside[:, None] & has_column[None, :]
         is_match = related & (position[None, :] == match[:, None])
-        ds, softmax_part, _ = _score_gradients(
+        ds, softmax_part, _ = score_gradients(
             s, products, terms, row, inside, is_match, related, rate, N, SOFTMAX, False
         )
         share += tl.sum(softmax_part * s, 1)
@@ -308,10 +196,10 @@ def _key_gradient_kernel(
             column_scale = tl.load(query_scale + b * N + begin + column, mask=has_column, other=1.0)
             s *= row_scale[:, None] * column_scale[None, :]
         match = tl.load(matched + b * N + begin + column, mask=has_column, other=-1)
-        products = _value_products(terms, column, has_column, value, row, inside, N, M, D, s, True)
+        products = value_products(terms, column, has_column, value, row, inside, N, M, D, s, True)
         related = inside[:, None] & has_column[None, :]
         is_match = related & (position[:, None] == match[None, :])
-        ds, _, p = _score_gradients(
+        ds, _, p = score_gradients(
             s, products, terms, column, has_column, is_match, related, rate, N, SOFTMAX, True
         )
         if VALUE_GRADIENT:
@@ -337,43 +225,6 @@ def _key_gradient_kernel(
         channel = first_channel + tl.arange(0, GRADIENT_CHANNELS)
         target = grad_unit + (b * M + first) * C_PADDED
         tl.store(target + row[:, None] * C_PADDED + channel[None, :], total, mask=inside[:, None])
-
-
-class _Rows(NamedTuple):
-    """What the gradient kernels read of each query beside its vector, in class order."""
-
-    terms: Tensor  # [B, FIRST_VALUE + D, N]
-    matched: Tensor  # [B, N]
-
-
-def _row_terms(
-    grad_warped, grad_similarity, grad_lse, warped, similarity, index, log_mass, query_order
-) -> _Rows:
-    batch, length, values = warped.shape
-    terms = similarity.new_empty((batch, FIRST_VALUE.value + values, length))
-    matched = similarity.new_empty((batch, length), dtype=torch.int32)
-    _row_terms_kernel[(triton.cdiv(length, _GATHERED_ROWS), batch)](
-        warped if grad_warped is None else grad_warped.contiguous(),
-        similarity if grad_similarity is None else grad_similarity.contiguous(),
-        similarity if grad_lse is None else grad_lse.contiguous(),
-        warped,
-        similarity,
-        index,
-        log_mass,
-        index if query_order is None else query_order,
-        terms,
-        matched,
-        length,
-        values,
-        QUERY_ORDER=query_order is not None,
-        SOFTMAX=grad_warped is not None or grad_lse is not None,
-        GRAD_WARPED=grad_warped is not None,
-        GRAD_SIMILARITY_GIVEN=grad_similarity is not None,
-        GRAD_LSE=grad_lse is not None,
-        ROWS=_GATHERED_ROWS,
-        SUM=triton_dtype(similarity.dtype),
-    )
-    return _Rows(terms, matched)
 
 
 def correspondence_backward(
@@ -429,7 +280,7 @@ def correspondence_backward(
     packed_query, packed_key, packed_value = unit_vectors(
         query_side, key_side, value, center=center, normalize=normalize, precision=precision
     )
-    rows = _row_terms(
+    rows = row_terms(
         grad_warped,
         grad_similarity,
         grad_lse,

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from ..reference.segments import accumulation_dtype
 from .correspondence import load_rows, scores_of
-from .products import product_precision
-from .segments import class_range, query_tile, query_tiles, search_steps
+from .products import product_dtype, product_precision
+from .segments import Side, class_range, query_tile, query_tiles, search_steps
 from .tiles import channel_block, forward_tile
-from .unit_vectors import Side, product_dtype, unit_vectors
+from .unit_vectors import unit_vectors
 
 
 @triton.jit

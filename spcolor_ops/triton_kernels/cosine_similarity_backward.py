@@ -8,17 +8,11 @@ from torch import Tensor
 from ..reference.segments import accumulation_dtype
 from .correspondence import load_rows
 from .cosine_similarity import block_of
-from .products import product_precision, weighted_product
-from .segments import class_range, query_tile, query_tiles, search_steps
+from .products import product_dtype, product_precision, triton_dtype, weighted_product
+from .segments import Side, class_range, query_tile, query_tiles, search_steps
 from .tiles import backward_tile, channel_block
-from .unit_vectors import (
-    Packed,
-    Side,
-    product_dtype,
-    triton_dtype,
-    unit_vectors,
-    unit_vectors_backward,
-)
+from .unit_vectors import Packed, unit_vectors
+from .unit_vectors_backward import unit_vectors_backward
 
 
 @triton.jit

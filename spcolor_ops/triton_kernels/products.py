@@ -1,8 +1,9 @@
-"""Matrix products in the precision that was asked for."""
+"""Matrix products in the precision that was asked for, and the types it takes."""
 
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 
 @triton.jit
@@ -43,3 +44,21 @@ def product_precision(precision: str, is_raw: bool) -> str:
     if precision == "tf32x3" and torch.version.hip:
         return "ieee"
     return precision
+
+
+def is_raw(features: Tensor, precision: str, center: bool) -> bool:
+    """Whether features are packed as they are."""
+    own = {torch.bfloat16: ("ieee", "bf16"), torch.float16: ("ieee", "fp16")}
+    return not center and precision in own.get(features.dtype, ())
+
+
+def product_dtype(features: Tensor, precision: str, center: bool) -> torch.dtype:
+    """Return the type in which the products' operands are packed."""
+    if features.dtype == torch.float64 or is_raw(features, precision, center):
+        return features.dtype
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+
+
+def triton_dtype(dtype: torch.dtype):
+    """Return Triton's name of a type of sums."""
+    return tl.float64 if dtype == torch.float64 else tl.float32

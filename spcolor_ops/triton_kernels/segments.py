@@ -1,7 +1,32 @@
-"""Where a program finds its class: searches in offsets [K + 1], clamped into 0..N."""
+"""Positions in class order, and where a program finds its class.
+
+Searches go through offsets [K + 1], clamped into 0..N.
+"""
+
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
+from torch import Tensor
+
+
+class Side(NamedTuple):
+    """The features of one image set and their class order."""
+
+    features: Tensor  # [B, N, C]
+    order: Tensor | None  # [B, N]
+    offsets: Tensor  # [B, K + 1]
+
+    @property
+    def arguments(self) -> tuple:
+        """What a kernel reads of one side; it follows the strides of the features alone."""
+        order = self.offsets if self.order is None else self.order
+        return (self.features, *self.features.stride(), order, self.offsets)
+
+    @classmethod
+    def of(cls, features: Tensor, order: Tensor | None, offsets: Tensor) -> "Side":
+        """Return a side whose order and offsets are contiguous."""
+        return cls(features, None if order is None else order.contiguous(), offsets.contiguous())
 
 
 @triton.jit

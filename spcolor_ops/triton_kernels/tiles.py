@@ -73,6 +73,7 @@ _BACKWARD = {
 }
 _SMALL_CLASSES = 4  # tiles: classes below that many waste less of smaller tiles
 _MOST_SPLITS = 8
+_FEWEST_WARPS = 4  # Hopper's matrix instruction is one of four warps
 
 
 def device_of(device: torch.device) -> Device:
@@ -99,7 +100,7 @@ def _family(device: torch.device) -> str:
 def _choose(table, device: torch.device, kind: str, class_length: float) -> Tile:
     tile = table[_family(device)][kind]
     if tile.rows > 64 and class_length < _SMALL_CLASSES * tile.rows:
-        return tile._replace(rows=tile.rows // 2, num_warps=max(tile.num_warps // 2, 4))
+        return tile._replace(rows=tile.rows // 2, num_warps=max(tile.num_warps // 2, _FEWEST_WARPS))
     return tile
 
 
