@@ -39,38 +39,39 @@ _FORWARD = {
         "half": Tile(128, 64, 128, 8, 1),
         "tf32": Tile(64, 32, 256, 4, 2),
         "tf32x3": Tile(64, 64, 64, 4, 1),
-        "ieee": Tile(32, 32, 256, 4, 1),
+        "ieee": Tile(32, 32, 16, 4, 1),
         "double": Tile(32, 32, 256, 4, 1),
     },
     "sm_80": {
         "half": Tile(128, 32, 64, 4, 2),
         "tf32": Tile(64, 32, 256, 4, 2),
-        "tf32x3": Tile(32, 32, 256, 4, 1),
-        "ieee": Tile(32, 32, 256, 4, 1),
+        "tf32x3": Tile(32, 32, 32, 4, 1),
+        "ieee": Tile(32, 32, 16, 4, 1),
         "double": Tile(16, 16, 256, 4, 1),
     },
     "small": {
-        "half": Tile(64, 32, 256, 4, 2),
+        "half": Tile(64, 32, 64, 4, 2),
         "tf32": Tile(32, 32, 256, 4, 1),
         "tf32x3": Tile(32, 16, 256, 4, 1),
-        "ieee": Tile(32, 32, 256, 4, 1),
-        "double": Tile(16, 16, 256, 4, 1),
+        "ieee": Tile(32, 32, 16, 4, 1),
+        "double": Tile(16, 16, 32, 4, 1),
     },
 }
-_LARGE_BACKWARD = {
-    "half bf16": Tile(64, 64, 256, 4, 1, 128),
-    "half fp16": Tile(64, 32, 256, 4, 1, 128),
+_FORWARD["sm_100"] = _FORWARD["sm_90"] | {"tf32x3": Tile(64, 32, 32, 8, 1)}
+_COMMON_BACKWARD = {
+    "half": Tile(64, 32, 256, 4, 1, 128),
     "half tf32x3": Tile(32, 32, 256, 4, 1, 64),
     "tf32": Tile(32, 32, 256, 4, 1, 128),
-    "tf32x3": Tile(32, 32, 256, 4, 1, 64),
-    "ieee": Tile(32, 32, 256, 4, 1, 64),
+    "ieee": Tile(32, 32, 16, 8, 1, 64),
     "double": Tile(16, 16, 256, 4, 1, 64),
 }
 _BACKWARD = {
-    "sm_90": _LARGE_BACKWARD | {"tf32x3": Tile(64, 32, 64, 8, 1, 64)},
-    "sm_80": _LARGE_BACKWARD,
-    "small": _LARGE_BACKWARD,
+    "sm_90": _COMMON_BACKWARD | {"tf32x3": Tile(64, 32, 64, 8, 1, 64)},
+    "sm_80": _COMMON_BACKWARD | {"tf32x3": Tile(32, 16, 32, 4, 1, 64)},
+    "small": _COMMON_BACKWARD
+    | {"tf32x3": Tile(32, 16, 64, 4, 1, 64), "double": Tile(16, 16, 32, 8, 1, 64)},
 }
+_BACKWARD["sm_100"] = _BACKWARD["sm_90"] | {"half": Tile(64, 32, 128, 4, 1, 128)}
 _SMALL_CLASSES = 4  # tiles: classes below that many waste less of smaller tiles
 _MOST_SPLITS = 8
 _FEWEST_WARPS = 4  # Hopper's matrix instruction is one of four warps
@@ -94,7 +95,8 @@ def _family(device: torch.device) -> str:
     known = device_of(device)
     if known.shared_memory < 160_000:
         return "small"
-    return "sm_80" if known.capability < (9, 0) else "sm_90"
+    newer = (family for family in ((10, 0), (9, 0)) if known.capability >= family)
+    return "sm_{}{}".format(*next(newer, (8, 0)))
 
 
 def _choose(table, device: torch.device, kind: str, class_length: float) -> Tile:
@@ -116,7 +118,8 @@ def backward_tile(
     device: torch.device, dtype: torch.dtype, precision: str, class_length: float
 ) -> Tile:
     """Return the tile of both gradients."""
-    kind = {2: f"half {precision}", 8: "double"}.get(dtype.itemsize, precision)
+    half = "half tf32x3" if precision == "tf32x3" else "half"
+    kind = {2: half, 8: "double"}.get(dtype.itemsize, precision)
     return _choose(_BACKWARD, device, kind, class_length)
 
 
