@@ -54,22 +54,29 @@ def why_no_cuda():
     home = find_cuda()
     if home is None:
         return "no CUDA toolkit found (looked at CUDA_HOME, CUDA_PATH, nvcc, /usr/local/cuda)"
+    if "TORCH_CUDA_ARCH_LIST" not in os.environ:
+        chosen = architectures(torch)
+        if not chosen:
+            return "no GPU here has compute capability 8.0 or later"
+        os.environ["TORCH_CUDA_ARCH_LIST"] = ";".join(chosen)
     os.environ["CUDA_HOME"] = home
-    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ";".join(architectures(torch)))
     return None
 
 
 def architectures(torch):
     """Return those of the GPUs that are here, or all that are supported where there is none.
 
-    9.0 becomes 9.0a: the Hopper kernel needs its instructions, and no other GPU is of 9.0.
+    9.0 becomes 9.0a: the Hopper kernel needs its instructions, and no other GPU is of 9.0. GPUs
+    before 8.0 have no code, and none is returned where there are no others.
     """
     version = tuple(int(part) for part in torch.version.cuda.split("."))
     supported = ["8.0", "8.6", "8.9", "9.0", *(["10.0"] if version >= (12, 8) else [])]
     newest = ["12.0+PTX"] if version >= (12, 8) else ["9.0+PTX"]
-    devices = map(torch.cuda.get_device_capability, range(torch.cuda.device_count()))
-    found = sorted({"{}.{}".format(*capability) for capability in devices})
-    return ["9.0a" if arch == "9.0" else arch for arch in found or supported + newest]
+    count = torch.cuda.device_count()
+    devices = {torch.cuda.get_device_capability(device) for device in range(count)}
+    found = ["{}.{}".format(*device) for device in sorted(devices) if device >= (8, 0)]
+    chosen = found if count else supported + newest
+    return ["9.0a" if arch == "9.0" else arch for arch in chosen]
 
 
 def cuda_extension():

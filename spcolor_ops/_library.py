@@ -132,7 +132,9 @@ def _triton_launcher(stem: str):
 
     def launch(*tensors_and_options):
         module = importlib.import_module(f"{__package__}.triton_kernels.{stem}")
-        return getattr(module, stem)(*tensors_and_options)
+        # Triton compiles for the current device and launches on its stream.
+        with torch.cuda.device_of(_first_tensor(tensors_and_options)):
+            return getattr(module, stem)(*tensors_and_options)
 
     return launch
 
@@ -141,11 +143,20 @@ def _without_autocast(reference):
     """Run a reference operator in the types it was given: its own products are not to be cast."""
 
     def run(*tensors_and_options):
-        device = next(x.device for x in tensors_and_options if isinstance(x, torch.Tensor))
+        device = _first_tensor(tensors_and_options).device
         with torch.autocast(device.type, enabled=False):
             return reference(*tensors_and_options)
 
     return run
+
+
+def _first_tensor(tensors_and_options) -> torch.Tensor:
+    """Return the first tensor of an operator's arguments; a list stands for its tensors."""
+    for argument in tensors_and_options:
+        candidate = argument[0] if isinstance(argument, list) else argument
+        if isinstance(candidate, torch.Tensor):
+            return candidate
+    raise TypeError("expected a tensor among the arguments")
 
 
 def refuse_second_derivative(backend: str):

@@ -54,32 +54,52 @@ def segment_layout(
         >>> segment_layout(torch.tensor([[1, 0, 1, -1]]), 2).order
         tensor([[1, 0, 2, 3]], dtype=torch.int32)
     """
-    _checks.check_tensor("labels", labels, "B N")
-    return layout_of("labels", labels, num_segments, backend)
-
-
-def layout_of(
-    name: str, labels: Tensor | SegmentLayout, num_segments: int, backend: str | None
-) -> SegmentLayout:
-    """Return the layout of labels, or check the one that was given."""
     _checks.check_num_segments(num_segments)
-    if isinstance(labels, SegmentLayout):
-        _check_layout(name, labels)
-        if labels.num_segments != num_segments:
-            raise ValueError(
-                f"{name}: expected a layout of num_segments={num_segments} classes, "
-                f"got one of {labels.num_segments}"
-            )
-        return labels
+    _check_labels("labels", labels)
+    (layout,) = _sort([labels], num_segments, backend)
+    return layout
+
+
+def layouts_of(query, key, query_labels, key_labels, num_segments, backend):
+    """Return (query order, query offsets, key order, key offsets) of checked labels or layouts."""
+    _checks.check_num_segments(num_segments)
+    sides = []
+    for name, given, features_name, features in (
+        ("query_labels", query_labels, "query", query),
+        ("key_labels", key_labels, "key", key),
+    ):
+        is_layout = isinstance(given, SegmentLayout)
+        if is_layout:
+            _check_layout(name, given, num_segments)
+        else:
+            _check_labels(name, given)
+        positions = given.order if is_layout else given
+        _checks.check_device(name, positions, query.device)
+        for dim in (0, 1):
+            _checks.check_size(name, positions, dim, features.shape[dim], features_name)
+        sides.append(given)
+    # Both sides in one call: on a GPU it is one launch.
+    unsorted = [side for side in sides if not isinstance(side, SegmentLayout)]
+    found = iter(_sort(unsorted, num_segments, backend) if unsorted else ())
+    layouts = [side if isinstance(side, SegmentLayout) else next(found) for side in sides]
+    return [tensor for layout in layouts for tensor in (layout.order, layout.offsets)]
+
+
+def _sort(labels: list[Tensor], num_segments: int, backend: str | None) -> list[SegmentLayout]:
+    """Return the layouts of one or two checked labels [B, N]."""
+    backend = _library.resolve_backend(backend, labels[0].device)
+    if any(x.dtype != torch.int32 for x in labels):
+        labels = [x.to(torch.int64) for x in labels]
+    found = iter(_library.operator("layout", backend)(labels, num_segments))
+    return [SegmentLayout(*fields) for fields in zip(found, found, found, strict=True)]
+
+
+def _check_labels(name: str, labels: Tensor) -> None:
     _checks.check_tensor(name, labels, "B N")
     _checks.check_integer(name, labels)
-    if labels.dtype != torch.int32:
-        labels = labels.to(torch.int64)
-    backend = _library.resolve_backend(backend, labels.device)
-    return SegmentLayout(*_library.operator("layout", backend)(labels, num_segments))
 
 
-def _check_layout(name: str, layout: SegmentLayout) -> None:
+def _check_layout(name: str, layout: SegmentLayout, num_segments: int) -> None:
     for field, dims in (("order", "B N"), ("inverse", "B N"), ("offsets", "B K+1")):
         tensor = getattr(layout, field)
         _checks.check_tensor(f"{name}.{field}", tensor, dims)
@@ -92,36 +112,26 @@ def _check_layout(name: str, layout: SegmentLayout) -> None:
                 f"got {tensor.device}"
             )
     _checks.check_size(f"{name}.inverse", layout.inverse, 1, layout.order.shape[1], f"{name}.order")
-
-
-def layouts_of(query, key, query_labels, key_labels, num_segments, backend):
-    """Return (query order, query offsets, key order, key offsets) of checked labels or layouts."""
-    layouts = []
-    for name, labels, features_name, features in (
-        ("query_labels", query_labels, "query", query),
-        ("key_labels", key_labels, "key", key),
-    ):
-        layout = layout_of(name, labels, num_segments, backend)
-        _checks.check_device(name, layout.order, query.device)
-        for dim in (0, 1):
-            _checks.check_size(name, layout.order, dim, features.shape[dim], features_name)
-        layouts += [layout.order, layout.offsets]
-    return layouts
+    if layout.num_segments != num_segments:
+        raise ValueError(
+            f"{name}: expected a layout of num_segments={num_segments} classes, "
+            f"got one of {layout.num_segments}"
+        )
 
 
 def _fake(labels, num_segments):
-    batch, length = labels.shape
     torch._check(num_segments >= 1)
-    return (
-        labels.new_empty((batch, length), dtype=torch.int32),
-        labels.new_empty((batch, length), dtype=torch.int32),
-        labels.new_empty((batch, num_segments + 1), dtype=torch.int32),
-    )
+    found = []
+    for one in labels:
+        batch, length = one.shape
+        for size in (length, length, num_segments + 1):
+            found.append(one.new_empty((batch, size), dtype=torch.int32))
+    return found
 
 
 _library.define(
     "layout",
-    "(Tensor labels, SymInt num_segments) -> (Tensor order, Tensor inverse, Tensor offsets)",
+    "(Tensor[] labels, SymInt num_segments) -> Tensor[]",
     fake=_fake,
     reference=reference.layout,
 )

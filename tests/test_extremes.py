@@ -144,3 +144,23 @@ def test_maps_of_one_size_but_another_shape_are_refused():
         match(maps, maps, maps[:, :2], labels.transpose(1, 2), labels)
     with pytest.raises(ValueError, match="value: expected size 3"):
         match(maps, maps, maps[:, :2].transpose(2, 3), labels, labels)
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_the_weights_of_a_backward_sum_to_one(dtype, temperature, backend):
+    """Scores that are computed again must not differ from the maximum they are compared with."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(1, 40, 64, generator=generator).to(dtype) for _ in range(2))
+    value = torch.randn(1, 40, 3, generator=generator).requires_grad_()
+    warped = spcolor_ops.segment_softmax_warp(
+        query,
+        key,
+        value,
+        *(one_class(40), one_class(40)),
+        num_segments=1,
+        temperature=temperature,
+        backend=backend,
+    )
+    warped.sum().backward()
+    torch.testing.assert_close(value.grad.sum(1), torch.full((1, 3), 40.0))

@@ -41,7 +41,7 @@ def test_parses_instructions_loops_and_spills():
 
 def test_counts_the_cycles_of_the_product_loop():
     product = Product("half", 64 * 64 * 16, rows=64)
-    bound = bound_of(parse(LOOP), ARCHITECTURES[90], 4, 0, [product])
+    bound = bound_of(parse(LOOP), ARCHITECTURES[90], 4, 1, [product])
     # 64 x 64 x 16 multiply-adds at 2,048 a cycle; both operands are read at 128 bytes a cycle.
     assert bound.useful == bound.cycles["matrix"] == 32
     assert bound.operand_reads == 32
@@ -61,7 +61,7 @@ def test_programs_share_a_multiprocessor():
 
 
 def test_no_products_no_bound():
-    assert bound_of(parse(".text.kernel:\n /*0000*/ EXIT ;\n"), ARCHITECTURES[90], 4, 0, []) is None
+    assert bound_of(parse(".text.kernel:\n /*0000*/ EXIT ;\n"), ARCHITECTURES[90], 4, 1, []) is None
 
 
 def test_three_passes_of_tf32():

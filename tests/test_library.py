@@ -38,7 +38,9 @@ def operator_inputs(dtype: torch.dtype, backend: str, requires_grad: bool):
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
 def test_opcheck_layout(dtype, backend):
     labels = random_inputs().query_labels.to(dtype)
-    torch.library.opcheck(_library.operator("layout", backend), (labels, 5))
+    operator = _library.operator("layout", backend)
+    torch.library.opcheck(operator, ([labels], 5))
+    torch.library.opcheck(operator, ([labels, labels[:, ::2]], 5))
 
 
 @pytest.mark.parametrize("with_value", [True, False])
@@ -64,7 +66,9 @@ def test_opcheck_correspondence(dtype, packed, with_value, backend):
     )
 
 
-@pytest.mark.parametrize("wanted", [(True,) * 4, (True, False, False, True)])
+@pytest.mark.parametrize(
+    "wanted", [(True,) * 4, (True, False, False, True), (True, False, False, False)], ids=str
+)
 @pytest.mark.parametrize("dtype", DIFFERENTIABLE, ids=str)
 def test_opcheck_correspondence_backward(dtype, wanted, backend):
     features, layouts, temperature = operator_inputs(dtype, backend, False)
@@ -106,7 +110,7 @@ def test_opcheck_cosine_similarity(dtype, backend):
         _library.operator("cosine_similarity_backward", backend),
         (
             torch.randn(total, dtype=sums),
-            query.detach(),
+            query.detach().mT.contiguous().mT,  # gradients are contiguous whatever the strides
             key.detach(),
             *layouts,
             offsets,

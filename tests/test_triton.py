@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 # name -> (files, expression, environment); each takes about a minute.
 RUNS = {
     "correspondence": (
-        ["test_correspondence.py"],
+        ["test_correspondence.py", "test_extremes.py"],
         "test_matches_oracle and ("
         "  (centred and not raw and float32 and (ragged or no_keys or odd_sizes or channels_300))"
         "  or (paper and float32 and (values_17 or stepped or expanded- or one_sided))"
@@ -27,15 +27,20 @@ RUNS = {
         ")"
         " or (equal_maxima and 33 and float32) or (tiny_temperature and float32)"
         " or (max_similarity and zero_vectors and float16 and options0)"
-        " or (spoil and nan and float32 and query and False)",
+        " or (spoil and nan and float32 and query and False)"
+        " or (weights_sum and 1e-08)",
         {},
     ),
     "others": (
-        ["test_cosine_similarity.py", "test_layout.py", "test_varlen.py", "test_precision.py"],
+        [
+            *("test_cosine_similarity.py", "test_layout.py", "test_varlen.py", "test_precision.py"),
+            "test_library.py",
+        ],
         "(test_matches_oracle and ragged and centred and (float32 or bfloat16))"
         " or beyond_the_blocks or (test_sizes and 7-257) or no_rows or strided_offsets"
         " or (test_precision and float32 and False) or asked_for or default_is or one_precision"
-        " or (test_precision and float16-bf16-True)",
+        " or (test_precision and float16-bf16-True)"
+        " or opcheck_layout or (opcheck_correspondence_backward and bfloat16)",
         {},
     ),
     "any_order": (

@@ -14,7 +14,8 @@ from ..tables import markdown, write_csv
 from . import cuda_kernels, triton_kernels
 from .architectures import ARCHITECTURES, SUBPARTITIONS
 from .bound import bound_of, occupancy
-from .compiled import CHANNELS, CLASSES, LENGTH, Compiled
+from .compiled import BATCH, CHANNELS, CLASSES, LENGTH, Compiled
+from .launches import backward_launches, forward_launches
 
 # The report's names of precisions: type of the features, and precision of the products.
 PRECISIONS = {
@@ -46,15 +47,17 @@ def line_of(arch: int | str, backend: str, precision: str, kernel: Compiled) -> 
     if kernel.code is None:
         return line
     card = ARCHITECTURES[arch]
+    resident = occupancy(kernel.code, card, kernel.warps, kernel.shared_memory)
     line |= {
         "registers": kernel.code.registers,
         "spills": kernel.code.spills,
-        "resident": occupancy(kernel.code, card, kernel.warps, kernel.shared_memory) * kernel.warps,
+        "resident": resident * kernel.warps,
         "instruction": kernel.code.matrix_instruction,
     }
-    bound = bound_of(
-        kernel.code, card, kernel.warps, kernel.shared_memory, kernel.products, kernel.slices
+    warps, programs = (
+        (4, resident * kernel.consumers) if kernel.consumers else (kernel.warps, resident)
     )
+    bound = bound_of(kernel.code, card, warps, programs, kernel.products, kernel.slices)
     if kernel.products and bound is not None:
         line |= {pipe: round(cycles) for pipe, cycles in bound.limits.items()}
         line |= {
@@ -70,6 +73,34 @@ def fits(line: dict[str, object]) -> bool:
     number = line["arch"].removeprefix("sm_")
     most = ARCHITECTURES[int(number)].shared_memory if number.isdigit() else AMD_SHARED_MEMORY
     return not line["spills"] and line["bytes"] <= most
+
+
+def launch_table(lines: list[dict[str, object]], classes: int) -> list[str]:
+    """Return the launches of one call in every architecture and precision that was compiled."""
+    cells = []
+    for line in lines:
+        if line["backend"] != "triton" or line["precision"] not in ("fp16", "tf32", "tf32x3"):
+            continue
+        of_kernel = {"correspondence": forward_launches, "query_gradient": backward_launches}
+        launches = of_kernel.get(line["kernel"])
+        if launches is None or not line["fraction"]:
+            continue
+        size, passes = {"fp16": (2, 1), "tf32": (4, 1), "tf32x3": (4, 3)}[line["precision"]]
+        card = ARCHITECTURES[int(line["arch"].removeprefix("sm_"))]
+        for launch in launches(BATCH, classes, size, line["fraction"], passes):
+            cells.append(
+                [
+                    f"{line['arch']} ({card.card})",
+                    line["precision"],
+                    launch.name,
+                    f"{launch.bytes / 1e6:.1f}",
+                    f"{launch.flops / 1e9:.2f}",
+                    f"{launch.microseconds(card, size):.1f}",
+                ]
+            )
+    columns = ["arch", "precision", "launch", "MB", "GFLOP", "predicted us"]
+    title = f"Launches of a centred call, B={BATCH}, N=M={LENGTH}, C={CHANNELS}, k={classes}:"
+    return [title, *markdown(columns, cells)] if cells else []
 
 
 def floors() -> list[str]:
@@ -110,7 +141,7 @@ def main() -> int:
 
     columns = list(lines[0])
     print("\n".join(markdown(columns, [[str(line[c]) for c in columns] for line in lines])))
-    print("\n".join(floors()))
+    print("\n".join([*launch_table(lines, options.classes), *floors()]))
     write_csv(lines, {"triton": triton.__version__}, options.out / "gpu_report.csv")
     unfit = [line for line in lines if not fits(line)]
     for line in unfit:

@@ -24,6 +24,8 @@ class Architecture(NamedTuple):
     shared_memory_all: int  # bytes of a multiprocessor, 1,024 of which each block takes for itself
     most_warps: int  # of a multiprocessor
     most_blocks: int
+    clock: float  # GHz, at which the card's stated matrix peak holds
+    bandwidth: float  # GB/s of device memory
 
 
 ALU_LANES = 16  # comparisons, selections, minima, integers
@@ -32,10 +34,10 @@ REGISTERS = 65_536  # of a multiprocessor
 SHARED_BYTES = 128  # per cycle, of a multiprocessor: one 32-bit word for each of 32 lanes
 
 ARCHITECTURES = {
-    80: Architecture("A100", 108, 256, 16, 8, 16, 166_912, 167_936, 64, 32),
-    86: Architecture("RTX A6000", 84, 128, 0.5, 0.5, 32, 101_376, 102_400, 48, 16),
-    89: Architecture("L40S", 142, 128, 0.5, 0.5, 32, 101_376, 102_400, 48, 24),
-    90: Architecture("H100", 132, 512, 32, 16, 32, 232_448, 233_472, 64, 32),
-    100: Architecture("B200", 148, 1024, 16, 16, 32, 232_448, 233_472, 64, 32),
-    120: Architecture("RTX PRO 6000", 188, 128, 0.5, 0.5, 32, 101_376, 102_400, 48, 24),
+    80: Architecture("A100", 108, 256, 16, 8, 16, 166_912, 167_936, 64, 32, 1.41, 2039),
+    86: Architecture("RTX A6000", 84, 128, 0.5, 0.5, 32, 101_376, 102_400, 48, 16, 1.8, 768),
+    89: Architecture("L40S", 142, 128, 0.5, 0.5, 32, 101_376, 102_400, 48, 24, 2.52, 864),
+    90: Architecture("H100", 132, 512, 32, 16, 32, 232_448, 233_472, 64, 32, 1.83, 3350),
+    100: Architecture("B200", 148, 1024, 16, 16, 32, 232_448, 233_472, 64, 32, 1.86, 8000),
+    120: Architecture("RTX PRO 6000", 188, 128, 0.5, 0.5, 32, 101_376, 102_400, 48, 24, 2.62, 1792),
 }

@@ -9,7 +9,9 @@ and the rest of one warp is how long its turn takes; turns of different programs
 
 Left out: latencies of memory and of barriers, bank conflicts, the prologue and epilogue, tiles that
 are not full, waves of programs, clocks that drop under load, and the bandwidth of tensor memory
-(sm_100). Code behind a branch counts as if it always ran. A prediction is a bound, not a time.
+(sm_100). Code that a branch can jump over, without a loop, a product or an exponential in it, is
+what only a new maximum or the scale of packed 16-bit rows needs, and does not count. A prediction
+is a bound, not a time.
 """
 
 import math
@@ -56,7 +58,7 @@ class Bound:
     operand_reads: float  # cycles of "shared" that the matrix unit itself takes
     wait: float  # for memory, where the loop does not load ahead
     warps: float  # of one program, on a sub-partition
-    programs: int  # resident
+    programs: int  # resident, or groups of warps that take turns
     opcodes: Counter  # of one warp
 
     @property
@@ -124,13 +126,14 @@ def bound_of(
     code: Code,
     arch: Architecture,
     warps: int,
-    shared_memory: int,
+    programs: int,
     products: list[Product],
     slices: int = 1,
 ) -> Bound | None:
     """Return the bound of the loop that holds a kernel's products; None where there is none.
 
-    `slices` is how often a loop over channels runs that has another one inside.
+    `programs` of that many `warps` share a multiprocessor. `slices` is how often a loop over
+    channels runs that has another one inside.
     """
     loop = _product_loop(code)
     if loop is None:
@@ -140,7 +143,8 @@ def bound_of(
     operand_reads = 0.0
     warps_here = warps / SUBPARTITIONS
     inner = _trips(code, loop, warps, products, slices)
-    for place in range(loop.first, loop.last + 1):
+    rare = _rare_places(code, loop)
+    for place in (x for x in range(loop.first, loop.last + 1) if x not in rare):
         instruction = code.instructions[place]
         trips = math.prod(count for other, count in inner.items() if place in other)
         opcodes[instruction.name] += trips
@@ -157,8 +161,8 @@ def bound_of(
         # Their shape is not in the instruction. Half of the unit idles below 128 rows.
         cycles["matrix"] = sum(x.cycles(arch) * (2 if x.rows < 128 else 1) for x in products)
     useful = sum(product.cycles(arch) * product.share for product in products)
-    programs = occupancy(code, arch, warps, shared_memory)
-    loads_ahead = opcodes["LDGSTS"] + opcodes["UTMALDG"] > 0
+    by_producer = any(x.name == "UTMALDG" for x in code.instructions)
+    loads_ahead = opcodes["LDGSTS"] > 0 or by_producer
     wait = 0 if loads_ahead else L2_LATENCY
     return Bound(useful, cycles, operand_reads, wait, warps_here, programs, opcodes)
 
@@ -169,6 +173,20 @@ def _product_loop(code: Code) -> Loop | None:
     most = max(counts.values(), default=0)
     candidates = [loop for loop, count in counts.items() if count == most > 0]
     return max(candidates, key=lambda loop: loop.last - loop.first, default=None)
+
+
+def _rare_places(code: Code, loop: Loop) -> set[int]:
+    """Return the places of a loop that a branch ahead can jump over."""
+    rare: set[int] = set()
+    for place, target in code.jumps.items():
+        if not (place in loop and place < target <= loop.last):
+            continue
+        skipped = range(place + 1, target)
+        busy = (code.instructions[x] for x in skipped)
+        has_work = any(x.is_matrix or x.opcode.startswith("MUFU.EX2") for x in busy)
+        if not has_work and not any(other.first in skipped for other in code.loops):
+            rare.update(skipped)
+    return rare
 
 
 def _multiply_adds(code: Code, loop: Loop) -> int:

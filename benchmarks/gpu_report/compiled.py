@@ -18,3 +18,4 @@ class Compiled:
     warps: int
     products: list[Product]  # of one iteration of its loop
     slices: int = 1  # of the channels, each of which has its own turn of an inner loop
+    consumers: int = 0  # groups of four warps that take turns; 0: all warps work together

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,11 @@ _UNITS = {
 }
 _NAME = re.compile(r"spcolor\d+([a-z_]+?)_kernel(?:I|E|N)")
 _FORWARD = re.compile(r"Li(\d)ELi(\d)E")
+_HOPPER = re.compile(r"kernelI\d+_*(half|nv_bfloat16)Li(\d)E")
+
+# Of csrc/cuda/correspondence_hopper.cuh: each consumer has 64 queries; two tiles of keys are in
+# flight.
+_HOPPER_TILE, _CONSUMERS, _CONSUMER_ROWS, _HOPPER_WARPS = 128, 2, 64, 12
 
 
 def has_compiler() -> bool:
@@ -47,7 +53,7 @@ def _compile(source: Path, arch: int) -> list[Code]:
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernels.cubin"
         target = f"sm_{arch}a" if arch == 90 else f"sm_{arch}"
-        includes = [f"-I{path}" for path in include_paths()]
+        includes = [f"-I{path}" for path in (*include_paths(), sysconfig.get_path("include"))]
         command = ["nvcc", *FLAGS, *includes, f"-arch={target}", "-cubin", source, "-o", cubin]
         subprocess.run(command, check=True)
         return disassemble(cubin.read_bytes())
@@ -59,6 +65,8 @@ def _describe(code: Code) -> tuple[str, Compiled] | None:
     if match is None:
         return None
     name = match[1]
+    if name == "hopper_forward":
+        return _describe_hopper(code)
     unit = next((unit for key, unit in _UNITS.items() if key in code.name), None)
     if unit is None:
         return "", Compiled(name, code, code.static_shared_memory, _WARPS, [])
@@ -73,3 +81,15 @@ def _describe(code: Code) -> tuple[str, Compiled] | None:
     shared = rows * CHANNELS * size + _STAGES * columns * _SLICE_BYTES + code.static_shared_memory
     products = [Product(kind, pairs * CHANNELS, rows)] * (2 if name == "gradient" else 1)
     return kind, Compiled(name, code, shared, _WARPS, products, CHANNELS * size // _SLICE_BYTES)
+
+
+def _describe_hopper(code: Code) -> tuple[str, Compiled] | None:
+    element, values = _HOPPER.search(code.name).groups()
+    if int(values) != VALUES:
+        return None
+    shared = 3 * _HOPPER_TILE * CHANNELS * 2 + code.static_shared_memory
+    products = [Product("half", _CONSUMER_ROWS * _HOPPER_TILE * CHANNELS, _CONSUMER_ROWS)]
+    kind = {"half": "fp16", "nv_bfloat16": "bf16"}[element]
+    return kind, Compiled(
+        f"hopper_forward_{kind}", code, shared, _HOPPER_WARPS, products, consumers=_CONSUMERS
+    )

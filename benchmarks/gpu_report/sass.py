@@ -56,6 +56,7 @@ class Code:
     static_shared_memory: int
     instructions: list[Instruction]
     loops: list[Loop]
+    jumps: dict[int, int]  # branch -> its target, further on
 
     @property
     def spills(self) -> int:
@@ -111,15 +112,22 @@ def _parse(name: str, lines: list[str], registers: int, stack: int, shared: int)
     instructions: list[Instruction] = []
     labels: dict[str, int] = {}
     ends: dict[int, int] = {}
+    branches: dict[int, str] = {}
     for line in lines:
         if match := _LABEL.match(line):
             labels[match[1]] = len(instructions)
         elif match := _INSTRUCTION.match(line):
             instruction = Instruction(match[1], match[2].strip())
             target = _TARGET.search(instruction.operands)
-            if instruction.name == "BRA" and target and target[1] in labels:
-                ends[labels[target[1]]] = len(instructions)
+            # A barrier is waited for out of line: neither the wait nor the way back is a loop.
+            is_wait = any(x.name == "SYNCS" for x in instructions[-2:])
+            if instruction.name == "BRA" and target:
+                if target[1] not in labels:
+                    branches[len(instructions)] = target[1]
+                elif not is_wait:
+                    ends[labels[target[1]]] = len(instructions)
             instructions.append(instruction)
     # The endless jump to itself behind a kernel's end is no loop.
     loops = [Loop(first, last) for first, last in ends.items() if first < last]
-    return Code(name, registers, stack, shared, instructions, loops)
+    jumps = {place: labels[label] for place, label in branches.items()}
+    return Code(name, registers, stack, shared, instructions, loops, jumps)

@@ -95,7 +95,7 @@ def compile_kernels(
     temperature = torch.tensor(0.01, dtype=torch.promote_types(dtype, torch.float32))
     operators = torch.ops.spcolor_ops
     with _compile_only(arch) as compiled:
-        operators.layout_triton(labels, classes)
+        operators.layout_triton([labels, labels], classes)
         warped, similarity, _, lse, _ = operators.correspondence_triton(
             query, query, value, labels, offsets, labels, offsets, temperature,
             False, True, precision, False,

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
 #include <vector>
 
 #include "../checks.h"
@@ -40,8 +39,8 @@ void sort_images(const Tensor& labels, int64_t K, Tensor& order, Tensor& inverse
   });
 }
 
-// labels: [B, N] int32 or int64 -> order [B, N], inverse [B, N], offsets [B, K + 1].
-std::tuple<Tensor, Tensor, Tensor> layout(const Tensor& given, int64_t num_segments) {
+// given: [B, N] int32 or int64. Appends order [B, N], inverse [B, N], offsets [B, K + 1].
+void append_layout(const Tensor& given, int64_t num_segments, std::vector<Tensor>& found) {
   SPCOLOR_CHECK(given.dim() == 2, "labels: expected shape [B, N], got ", shape_of(given));
   SPCOLOR_CHECK(num_segments >= 1, "num_segments: expected at least 1, got ", num_segments);
   const Tensor labels = torch::stable::contiguous(given);
@@ -56,7 +55,13 @@ std::tuple<Tensor, Tensor, Tensor> layout(const Tensor& given, int64_t num_segme
     check_dtype("labels", labels, ScalarType::Long);
     sort_images<int64_t>(labels, num_segments, order, inverse, offsets);
   }
-  return {order, inverse, offsets};
+  found.insert(found.end(), {order, inverse, offsets});
+}
+
+std::vector<Tensor> layout(const std::vector<Tensor>& labels, int64_t num_segments) {
+  std::vector<Tensor> found;
+  for (const Tensor& one : labels) append_layout(one, num_segments, found);
+  return found;
 }
 
 }  // namespace

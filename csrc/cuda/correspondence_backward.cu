@@ -44,15 +44,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> correspondence_backward_cuda(
                               {"similarity", similarity, sums, {B, N}},
                               {"log_mass", log_mass, sums, {B, softmax_N}},
                               {"index", index, ScalarType::Long, {B, N}}};
+  const auto none = [&] { return torch::stable::new_empty(query, {0}); };
   const auto gradient = [&](bool is_wanted, const Tensor& like) {
-    return is_wanted ? torch::stable::new_empty(like, like.sizes()) : in.empty({0}, sums);
+    return is_wanted ? torch::stable::new_empty(like, like.sizes()) : none();
   };
   const auto place = [](bool is_wanted, const Tensor& grad) {
     return is_wanted ? target(grad) : nullptr;
   };
   const Tensor grad_query = gradient(query_grad, query), grad_key = gradient(key_grad, key);
-  const Tensor grad_value = value_grad ? gradient(true, *value) : in.empty({0}, sums);
-  const Tensor grad_temperature = temperature_grad ? in.empty({}, sums) : in.empty({0}, sums);
+  const Tensor grad_value = value_grad ? gradient(true, *value) : none();
+  const Tensor grad_temperature = temperature_grad ? in.empty({}, sums) : none();
   const Gradients out{place(query_grad, grad_query), place(key_grad, grad_key),
                       place(value_grad, grad_value), place(temperature_grad, grad_temperature)};
   const Saved given{saved[0].data(),

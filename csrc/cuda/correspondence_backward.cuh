@@ -28,7 +28,7 @@ struct GatherTask {
   int images, values, padded_values;
   Temperature<T> temperature;
   RowGradient<T>* rows;   // [B, N] in class order
-  int32_t* index;         // [B, N]; null: not wanted
+  int32_t* index;         // [B, N]
   T* packed_grad_warped;  // [B, N, Dp]; null: not wanted
   T* temperature_sums;    // [B, N]; null: not wanted
 };
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(gather_threads) gather_rows_kernel(GatherTask<
       task.packed_grad_warped[to * task.padded_values + d] = grad;
     }
   task.rows[to] = row;
-  if (task.index) task.index[to] = int32_t(task.saved_index[from]);
+  task.index[to] = int32_t(task.saved_index[from]);
   // The gradients of warped sum to 0 over a row and those of lse to g_lse / temperature: with this,
   // scores can be taken relative to the maximum, which loses less to rounding.
   if (task.temperature_sums)
@@ -167,8 +167,7 @@ void correspondence_backward(const Problem& problem, const Saved& saved, const G
   gather.padded_values = recomputed.vectors.padded_values;
   gather.temperature = temperature_of<T>(problem);
   gather.rows = workspace.take<RowGradient<T>>(rows);
-  int32_t* index = workspace.take<int32_t>(saved.grad_similarity ? rows : 0);
-  gather.index = saved.grad_similarity ? index : nullptr;
+  gather.index = workspace.take<int32_t>(rows);
   T* grad_warped = workspace.take<T>(saved.grad_warped ? rows * gather.padded_values : 0);
   gather.packed_grad_warped = saved.grad_warped ? grad_warped : nullptr;
   T* sums = workspace.take<T>(out.temperature ? rows : 0);

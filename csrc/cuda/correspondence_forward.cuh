@@ -23,6 +23,7 @@ __global__ void __launch_bounds__(forward_threads, 2)
     forward_kernel(ForwardTask<typename Product::Sum> task, SlicePlan plan) {
   using T = typename Product::Sum;
   constexpr int tile_keys = spcolor::tile_keys<T>;
+  using Scores = T[MI][tile_keys / 8][4];
   SPCOLOR_SHARED(unsigned char, memory);
   const TileWork<T, DV> work(task, 64 * MI, tile_keys);
   if (!work.begin()) return;
@@ -33,14 +34,14 @@ __global__ void __launch_bounds__(forward_threads, 2)
   const int first_row = threadIdx.x / 32 * 16 * MI;  // of this warp
   const T log2_scale = task.temperature.log2_scale();
   RowState<T, 2 * MI, DV> state;
-  for (int tile = work.first_tile; tile < work.end_tile; ++tile) {
-    T scores[MI][tile_keys / 8][4] = {};
+  for_each_tile(work.first_tile, work.end_tile, work.full_tiles, [&](int tile, auto is_partial) {
+    Scores scores = {};
     for (int slice = 0; slice < plan.slices; ++slice) {
       stream.next();
       Product::multiply(stream.left() + first_row * slice_bytes, stream.right(), scores);
     }
-    work.add(state, scores, tile, first_row, log2_scale);
-  }
+    work.template add<decltype(is_partial)::value>(state, scores, tile, first_row, log2_scale);
+  });
   work.finish(state, first_row, log2_scale, forward_threads);
 }
 

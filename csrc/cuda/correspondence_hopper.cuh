@@ -115,6 +115,8 @@ struct HopperConsumer {
     prim::keep_in_registers(scores);
     prim::barrier_sync(turn_barrier(warpgroup), consumer_threads);
     multiply<true>(scores, 0);
+    // Its 256 cycles of products hide what a turn of the loop costs.
+#pragma unroll 1
     for (int slice = 1; slice < slices; ++slice) multiply<false>(scores, slice);
     prim::wgmma_wait<1>();
     // The other's products follow while the last slice is multiplied.
@@ -182,11 +184,11 @@ __global__ void __launch_bounds__(hopper_threads, 1)
   prim::take_registers<consumer_registers>();
   HopperConsumer<E> consumer(stream, warpgroup);
   RowState<float, 2, DV> state;
-  for (int tile = first_tile; tile < end_tile; ++tile) {
+  for_each_tile(first_tile, end_tile, uniform(work.full_tiles), [&](int tile, auto is_partial) {
     float scores[1][16][4];
     consumer.multiply_tile(scores[0], tile + 1 == end_tile);
-    work.add(state, scores, tile, first_row, log2_scale);
-  }
+    work.template add<decltype(is_partial)::value>(state, scores, tile, first_row, log2_scale);
+  });
   work.finish(state, first_row, log2_scale, consumer_threads);
 #else
   __trap();

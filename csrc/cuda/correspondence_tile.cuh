@@ -2,6 +2,8 @@
 // instructions computed them.
 #pragma once
 
+#include <type_traits>
+
 #include "correspondence_rows.cuh"
 
 namespace spcolor {
@@ -61,6 +63,15 @@ __device__ inline void fill_columns(T (&scores)[MI][NI][4], int columns, T fill)
     }
 }
 
+// f(tile, is_partial) for the tiles first..end - 1 of keys, of which the first `full` have all
+// their columns: their code does not ask for each one.
+template <class F>
+__device__ inline void for_each_tile(int first, int end, int full, const F& f) {
+  const int end_full = end < full ? end : full;
+  for (int tile = first; tile < end_full; ++tile) f(tile, std::false_type{});
+  if (end_full < end) f(end_full, std::true_type{});
+}
+
 // A tile of queries and one split of the keys of its class. Blocks: x: tile and split; y: DV
 // values; z: image.
 template <class T, int DV>
@@ -70,6 +81,7 @@ struct TileWork {
   Tile tile;
   Range range;               // of the keys
   int first_tile, end_tile;  // of keys of the class, for this block
+  int full_tiles;            // of the class
   int64_t first_query, first_key;
   RowWriter<T, DV> writer;
 
@@ -85,6 +97,7 @@ struct TileWork {
         first_key(int64_t(blockIdx.z) * task.key.positions.length + range.first),
         writer{task, blockIdx.z, int(blockIdx.y), range.first, task.temperature.value() > 0} {
     const int tiles = (range.size() + tile_keys - 1) / tile_keys;
+    full_tiles = range.size() / tile_keys;
     const int most = (range.size() + least_split_keys - 1) / least_split_keys;
     splits = task.partials.splits < most ? task.partials.splits : most;
     first_tile = split < splits ? int(int64_t(tiles) * split / splits) : 0;
@@ -101,23 +114,22 @@ struct TileWork {
 
   // Adds the products of rows first_row.. of the tile and the keys of tile t. Those of keys beyond
   // the class may be anything.
-  template <int MI, int NI>
+  template <bool is_partial, int MI, int NI>
   __device__ void add(RowState<T, 2 * MI, DV>& state, T (&scores)[MI][NI][4], int t, int first_row,
                       T log2_scale) const {
     const int first = t * NI * 8, columns = range.size() - first;
     if (task.query.scale)
       apply_scale(scores, task.query.scale + first_query + first_row, tile.rows - first_row,
                   task.key.scale + first_key + first, columns);
-    const bool is_partial = columns < NI * 8;
     if constexpr (DV == 0) {
-      if (is_partial) fill_columns(scores, columns, T(0));
+      if constexpr (is_partial) fill_columns(scores, columns, T(0));
       state.add_poison(scores);
     }
-    if (is_partial) fill_columns(scores, columns, -infinity<T>());
+    if constexpr (is_partial) fill_columns(scores, columns, -infinity<T>());
     const T* value =
         DV > 0 ? task.value + (first_key + first) * task.padded_values + writer.first_value()
                : nullptr;
-    state.add(scores, first, columns, value, task.padded_values, log2_scale);
+    state.template add<is_partial>(scores, first, columns, value, task.padded_values, log2_scale);
   }
 
   // Writes the results of a thread's rows from first_row on; of several splits, the last block to

@@ -11,6 +11,7 @@
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 
+#include "../checks.h"
 #include "prim.cuh"
 
 #define SPCOLOR_LIBRARY_IMPL(m) STABLE_TORCH_LIBRARY_IMPL(spcolor_ops, CUDA, m)
@@ -46,8 +47,15 @@ inline bool has_wgmma([[maybe_unused]] int32_t index) {
 #endif
 }
 
-// Called with every tensor that a kernel gets.
-inline void lend(const torch::stable::Tensor&) {}
+// Called with every tensor that a kernel gets: another device's memory may not be read.
+inline void lend(const torch::stable::Tensor& tensor) {
+  int current = 0;
+  prim::check(cudaGetDevice(&current), "current device");
+  SPCOLOR_CHECK(tensor.is_cuda() && tensor.get_device_index() == current,
+                "expected all tensors on the first one's device, cuda:", current, ", got one on ",
+                tensor.is_cuda() ? "cuda:" + std::to_string(tensor.get_device_index())
+                                 : std::string("another kind of device"));
+}
 
 }  // namespace spcolor::device
 

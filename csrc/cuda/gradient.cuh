@@ -36,7 +36,7 @@ struct GradientTask {
 
   // Of the softmax and its maximum.
   const RowGradient<T>* rows;  // [B, N]
-  const int32_t* index;        // [B, N] position of the maximum's key; null: no g_similarity
+  const int32_t* index;        // [B, N] position of the maximum's key
   const T* grad_warped;        // [B, N, Dp]; null: none
   const T* value;              // [B, M, Dp] in key order
   int values, padded_values;
@@ -153,11 +153,13 @@ struct WeightedPairs {
     const int64_t query = image * task.query.positions.length + (own_is_query ? own : other);
     const int64_t key = image * task.key.positions.length + key_rank;
     const RowGradient<T> row = task.rows[query];
+    const bool is_match = task.index[query] == task.key.positions.position(image, key_rank);
     T gradient = 0;
     if (task.has_softmax) {
-      // A recomputed score may round to above the maximum; its weight may not.
-      const T below = score - row.maximum;
-      const T weight = power_of_two(fmin(below * log2_scale, T(0)) - row.log2_mass);
+      // Products of another kind than the forward's may round the maximum to another score: its own
+      // weight is known, and no other may be higher.
+      const T below = is_match ? T(0) : fmin(score - row.maximum, T(0));
+      const T weight = power_of_two(below * log2_scale - row.log2_mass);
       const T* grad_warped = task.grad_warped + query * task.padded_values;
       T slope = row.offset;
       if (task.grad_warped)
@@ -169,9 +171,7 @@ struct WeightedPairs {
         for (int d = 0; d < value_block; ++d)
           sums.grad_value[half][d] += weight * grad_warped[value_chunk * value_block + d];
     }
-    if (task.index && task.index[query] == task.key.positions.position(image, key_rank))
-      gradient += row.similarity;
-    return gradient;
+    return is_match ? gradient + row.similarity : gradient;
   }
 };
 

@@ -1,7 +1,7 @@
 // layout_cuda.
 #include <Python.h>
 
-#include <tuple>
+#include <vector>
 
 #include "../checks.h"
 #include "device.h"
@@ -10,36 +10,47 @@
 namespace spcolor {
 namespace {
 
-// labels: [B, N] int32 or int64 -> order [B, N], inverse [B, N], offsets [B, K + 1].
-std::tuple<Tensor, Tensor, Tensor> layout(const Tensor& labels, int64_t num_segments) {
+// labels: one or two of [B, N], all int32 or all int64 -> order [B, N], inverse [B, N] and offsets
+// [B, K + 1] of each.
+std::vector<Tensor> layout(const std::vector<Tensor>& labels, int64_t num_segments) {
   constexpr int64_t most = (int64_t(1) << 31) - 4096;
-  SPCOLOR_CHECK(labels.dim() == 2, "labels: expected shape [B, N], got ", shape_of(labels));
+  SPCOLOR_CHECK(labels.size() == 1 || labels.size() == 2,
+                "labels: expected one or two tensors, got ", labels.size());
   SPCOLOR_CHECK(1 <= num_segments && num_segments < most, "num_segments: expected at least 1, got ",
                 num_segments);
-  const int64_t B = labels.size(0), N = labels.size(1);
-  SPCOLOR_CHECK(N < most && B < 65536, "labels: too many positions, ", shape_of(labels));
-  const int32_t index = labels.get_device_index();
+  const int32_t index = labels[0].get_device_index();
   const device::Guard guard(index);
-  const Tensor order = torch::stable::new_empty(labels, {B, N}, ScalarType::Int);
-  const Tensor inverse = torch::stable::new_empty(labels, {B, N}, ScalarType::Int);
-  const Tensor offsets = torch::stable::new_empty(labels, {B, num_segments + 1}, ScalarType::Int);
-  for (const Tensor& tensor : {labels, order, inverse, offsets}) device::lend(tensor);
-  const LayoutTask task{labels.const_data_ptr(),
-                        labels.stride(0),
-                        labels.stride(1),
-                        int(B),
-                        int(N),
-                        int(num_segments),
-                        order.mutable_data_ptr<int32_t>(),
-                        inverse.mutable_data_ptr<int32_t>(),
-                        offsets.mutable_data_ptr<int32_t>()};
-  if (labels.scalar_type() == ScalarType::Int) {
-    launch_layout<int32_t>(task, device::stream(index));
-  } else {
-    check_dtype("labels", labels, ScalarType::Long);
-    launch_layout<int64_t>(task, device::stream(index));
+  std::vector<Tensor> found;
+  LayoutTasks tasks{};
+  tasks.classes = int(num_segments);
+  for (const Tensor& one : labels) {
+    SPCOLOR_CHECK(one.dim() == 2, "labels: expected shape [B, N], got ", shape_of(one));
+    check_dtype("labels", one, labels[0].scalar_type());
+    const int64_t B = one.size(0), N = one.size(1);
+    SPCOLOR_CHECK(N < most && B < 65536, "labels: too many positions, ", shape_of(one));
+    SPCOLOR_CHECK(B == labels[0].size(0), "labels: expected ", labels[0].size(0), " images, got ",
+                  B);
+    const Tensor order = torch::stable::new_empty(one, {B, N}, ScalarType::Int);
+    const Tensor inverse = torch::stable::new_empty(one, {B, N}, ScalarType::Int);
+    const Tensor offsets = torch::stable::new_empty(one, {B, num_segments + 1}, ScalarType::Int);
+    for (const Tensor& tensor : {one, order, inverse, offsets}) device::lend(tensor);
+    tasks.images = int(B);
+    tasks.of[tasks.count++] = {one.const_data_ptr(),
+                               one.stride(0),
+                               one.stride(1),
+                               int(N),
+                               order.mutable_data_ptr<int32_t>(),
+                               inverse.mutable_data_ptr<int32_t>(),
+                               offsets.mutable_data_ptr<int32_t>()};
+    found.insert(found.end(), {order, inverse, offsets});
   }
-  return {order, inverse, offsets};
+  if (labels[0].scalar_type() == ScalarType::Int) {
+    launch_layout<int32_t>(tasks, device::stream(index));
+  } else {
+    check_dtype("labels", labels[0], ScalarType::Long);
+    launch_layout<int64_t>(tasks, device::stream(index));
+  }
+  return found;
 }
 
 }  // namespace

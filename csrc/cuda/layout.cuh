@@ -3,7 +3,7 @@
 // One block for each class of each image, "no class" among them. A block counts the labels of lower
 // classes, which is where its class begins, and then ranks its own positions by prefix sums: no
 // atomics, no workspace, and the same order whichever block runs first. Labels are read K times,
-// from the second-level cache.
+// from the second-level cache. Queries and keys are sorted by one launch.
 #pragma once
 
 #include "positions.cuh"
@@ -13,9 +13,15 @@ namespace spcolor {
 struct LayoutTask {
   const void* labels;  // [B, N] int32 or int64
   int64_t image_stride, position_stride;
-  int images, length, classes;
+  int length;
   int32_t *order, *inverse;  // [B, N]
   int32_t* offsets;          // [B, K + 1]
+};
+
+struct LayoutTasks {
+  LayoutTask of[2];
+  int count;  // 1 or 2
+  int images, classes;
 };
 
 constexpr int layout_threads = 512;
@@ -26,13 +32,15 @@ __device__ inline int bucket(Label label, int classes) {
 }
 
 template <class Label>
-__global__ void __launch_bounds__(layout_threads) layout_kernel(LayoutTask task) {
+__global__ void __launch_bounds__(layout_threads) layout_kernel(LayoutTasks tasks) {
+  const LayoutTask& task = tasks.of[blockIdx.z];
+  const int classes = tasks.classes;
   constexpr int warps = layout_threads / 32;
   __shared__ int counts[warps];
   const int segment = blockIdx.x, thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
   const int64_t image = blockIdx.y;
   const Label* labels = static_cast<const Label*>(task.labels) + image * task.image_stride;
-  const auto label = [&](int i) { return bucket(labels[i * task.position_stride], task.classes); };
+  const auto label = [&](int i) { return bucket(labels[i * task.position_stride], classes); };
 
   int lower = 0;
   for (int i = thread; i < task.length; i += layout_threads) lower += label(i) < segment;
@@ -41,7 +49,7 @@ __global__ void __launch_bounds__(layout_threads) layout_kernel(LayoutTask task)
   __syncthreads();
   int rank = 0;  // of the class's next position
   for (int w = 0; w < warps; ++w) rank += counts[w];
-  if (thread == 0) task.offsets[image * (task.classes + 1) + segment] = rank;
+  if (thread == 0) task.offsets[image * (classes + 1) + segment] = rank;
 
   for (int base = 0; base < task.length; base += layout_threads) {
     const int i = base + thread;
@@ -64,10 +72,10 @@ __global__ void __launch_bounds__(layout_threads) layout_kernel(LayoutTask task)
 }
 
 template <class Label>
-void launch_layout(const LayoutTask& task, cudaStream_t stream) {
-  if (task.images == 0) return;
-  SPCOLOR_LAUNCH(layout_kernel<Label>, dim3(task.classes + 1, task.images), dim3(layout_threads), 0,
-                 stream, task);
+void launch_layout(const LayoutTasks& tasks, cudaStream_t stream) {
+  if (tasks.images == 0) return;
+  SPCOLOR_LAUNCH(layout_kernel<Label>, dim3(tasks.classes + 1, tasks.images, tasks.count),
+                 dim3(layout_threads), 0, stream, tasks);
 }
 
 }  // namespace spcolor

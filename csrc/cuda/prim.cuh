@@ -33,11 +33,19 @@ inline void check(cudaError_t status, const char* what) {
     throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
-// More than 48 KiB of dynamic shared memory must be asked for.
+// More than 48 KiB of dynamic shared memory must be asked for. All that there is, whatever a launch
+// needs: another thread may be about to launch the same kernel.
 inline void allow_shared_memory(const void* kernel, size_t bytes) {
-  if (bytes > 48 * 1024)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)),
-          "shared memory");
+  if (bytes <= 48 * 1024) return;
+  int device = 0, most = 0;
+  cudaFuncAttributes attributes;
+  check(cudaGetDevice(&device), "current device");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        "shared memory of a block");
+  check(cudaFuncGetAttributes(&attributes, kernel), "attributes of a kernel");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             most - int(attributes.sharedSizeBytes)),
+        "shared memory");
 }
 
 __device__ __forceinline__ unsigned shared_address(const void* pointer) {

@@ -62,9 +62,9 @@ struct RowState {
     }
   }
 
-  // Adds scores [R / 2 blocks][NI blocks], -infinity beyond `columns`. `value` is that of the first
-  // column. first is the first column's rank.
-  template <int NI>
+  // Adds scores [R / 2 blocks][NI blocks], -infinity beyond `columns` where the tile is partial.
+  // `value` is that of the first column. first is the first column's rank.
+  template <bool is_partial, int NI>
   __device__ void add(const T (&scores)[R / 2][NI][4], int first, int columns, const T* value,
                       int pitch, T log2_scale) {
     T rescale[R];
@@ -76,9 +76,11 @@ struct RowState {
       for (int j = 0; j < NI; ++j)
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd) {
-          const int column = j * 8 + column_of(odd);
+          int column = j * 8 + column_of(odd);
+          // Beyond the columns any value of the class will do: its weight is 0.
+          if (is_partial && column >= columns) column = 0;
           T v[DV];
-          load_value(value + column * pitch, column < columns, v);
+          load_value(value + column * pitch, v);
 #pragma unroll
           for (int r = 0; r < R; ++r) {
             // Not folded into one multiply-add: equal scores must give exactly 1 at any
@@ -119,15 +121,14 @@ struct RowState {
   }
 
  private:
-  static __device__ void load_value(const T* value, bool is_inside, T (&v)[value_count]) {
+  static __device__ void load_value(const T* value, T (&v)[value_count]) {
     constexpr int chunk = chunk_bytes / int(sizeof(T));
     struct alignas(chunk_bytes) Chunk {
       T x[chunk];
     };
 #pragma unroll
     for (int d = 0; d < DV; d += chunk) {
-      Chunk part{};
-      if (is_inside) part = reinterpret_cast<const Chunk*>(value)[d / chunk];
+      const Chunk part = reinterpret_cast<const Chunk*>(value)[d / chunk];
 #pragma unroll
       for (int i = 0; i < chunk && d + i < DV; ++i) v[d + i] = part.x[i];
     }
@@ -151,7 +152,8 @@ struct RowState {
       is_higher |= highest[r] > maximum[r];
       rescale[r] = 1;
     }
-    if (!__any_sync(~0u, is_higher)) return;
+    if (!__any_sync(~0u, is_higher)) [[likely]]
+      return;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       int column = INT_MAX;  // the lowest of equal maxima

@@ -135,6 +135,6 @@ def correspondence_backward(
     return (
         grad_query.to(query.dtype),
         grad_key.to(key.dtype),
-        grad_value if value is None else grad_value.to(value.dtype),
-        grad_temperature.to(temperature.dtype),
+        grad_value.to(value.dtype) if value_grad else grad_value,
+        grad_temperature.to(temperature.dtype) if temperature_grad else grad_temperature,
     )

@@ -1,6 +1,5 @@
 """The cosine blocks of paper eq. 6, one class of one image after another."""
 
-import torch
 from torch import Tensor
 
 from .segments import accumulation_dtype, related_classes, unit_vectors, unit_vectors_backward
@@ -50,7 +49,7 @@ def cosine_similarity_backward(
     """Return the gradients of query [B, N, C] and key [B, M, C]."""
     num_segments = query_offsets.shape[1] - 1
     begins = block_offsets.tolist()
-    grad_query, grad_key = torch.zeros_like(query), torch.zeros_like(key)
+    grad_query, grad_key = query.new_zeros(query.shape), key.new_zeros(key.shape)
     for b, c, i, j in related_classes(query_order, query_offsets, key_order, key_offsets):
         begin, end = begins[b * num_segments + c : b * num_segments + c + 2]
         if end > grad.shape[0]:

@@ -34,34 +34,37 @@ def read_temperature(temperature, number, ON_DEVICE: tl.constexpr, SUM: tl.const
 
 @triton.jit
 def load_rows(
-    unit, rank, end, first_channel, CHANNELS: tl.constexpr, C_PADDED: tl.constexpr
+    unit, first, row, end, first_channel, CHANNELS: tl.constexpr, C_PADDED: tl.constexpr
 ):  # fmt: skip
-    """Return [rows, CHANNELS] of packed unit vectors, 0 beyond `end`."""
+    """Return [rows, CHANNELS] of the packed unit vectors first + row, 0 from `end` on."""
+    unit += tl.cast(first, tl.int64) * C_PADDED
     channel = first_channel + tl.arange(0, CHANNELS)
-    return tl.load(
-        unit + rank[:, None] * C_PADDED + channel[None, :], mask=(rank < end)[:, None], other=0.0
-    )
+    mask = (first + row < end)[:, None]
+    return tl.load(unit + row[:, None] * C_PADDED + channel[None, :], mask=mask, other=0.0)
 
 
 @triton.jit
 def scores_of(
     rows,  # [BLOCK, CHANNELS], the first slice of the rows that stay
     row_unit,  # [., C_PADDED]
-    row_rank,
     row_end,
     column_unit,  # [., C_PADDED]
-    column_rank,
+    first_column,
     column_end,
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
+    COLUMNS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Return rows @ columns^T [BLOCK, COLUMNS], one slice of channels after another."""
-    columns = load_rows(column_unit, column_rank, column_end, 0, CHANNELS, C_PADDED)
+    row, column = tl.arange(0, rows.shape[0]), tl.arange(0, COLUMNS)
+    columns = load_rows(column_unit, first_column, column, column_end, 0, CHANNELS, C_PADDED)
     s = product(rows, tl.trans(columns), PRECISION)
     for channel in tl.static_range(CHANNELS, C_PADDED, CHANNELS):
-        rows = load_rows(row_unit, row_rank, row_end, channel, CHANNELS, C_PADDED)
-        columns = load_rows(column_unit, column_rank, column_end, channel, CHANNELS, C_PADDED)
+        rows = load_rows(row_unit, 0, row, row_end, channel, CHANNELS, C_PADDED)
+        columns = load_rows(
+            column_unit, first_column, column, column_end, channel, CHANNELS, C_PADDED
+        )
         s += product(rows, tl.trans(columns), PRECISION)
     return s
 
@@ -82,10 +85,10 @@ def _add_values(
     added = ()
     if D_PADDED == 0:
         for d in tl.static_range(D):
-            v = tl.load(value + d * M + rank, mask=rank < end, other=0.0)
+            v = tl.load(value + tl.cast(d, tl.int64) * M + rank, mask=rank < end, other=0.0)
             added = added + (sums[d] * keep + tl.sum(p * v[None, :], 1),)
     else:
-        d = tl.arange(0, D_PADDED)
+        d = tl.arange(0, D_PADDED).to(tl.int64)
         mask = (rank < end)[:, None] & (d < D)[None, :]
         v = tl.load(value + d[None, :] * M + rank[:, None], mask=mask, other=0.0)
         added = (sums[0] * keep[:, None] + weighted_product(p, v, PRECISION),)
@@ -130,9 +133,9 @@ def _part_line(split, b, rank, N):
 
 @triton.jit
 def _merge_parts(
-    partial,  # [SPLITS, B, N, 2]
-    partial_index,  # [SPLITS, B, N]
-    partial_warped,  # [SPLITS, B, N, D]
+    partial,  # [splits, B, N, 2]
+    partial_index,  # [splits, B, N]
+    partial_warped,  # [splits, B, N, D]
     parts,
     factor,  # [ROWS]
     rank,
@@ -233,7 +236,8 @@ def _finish(
         _store_values(warped, row * ALL_VALUES + first_value, inside, sums, share, D, D_PADDED)
 
 
-@triton.jit
+# Photos differ in N and M: specialised on them, each would wait for a compilation.
+@triton.jit(do_not_specialize=["splits", "N", "M", "K", "first_value"])
 def _correspondence_kernel(
     query_unit,  # [B, N, C_PADDED]
     query_scale,  # [B, N]
@@ -251,10 +255,11 @@ def _correspondence_kernel(
     index,  # [B, N]
     lse,  # [B, N]
     log_mass,  # [B, N]
-    partial,  # [SPLITS, B, N, 2], maximum and mass of a part of the keys
-    partial_index,  # [SPLITS, B, N]
-    partial_warped,  # [SPLITS, B, N, D]
+    partial,  # [splits, B, N, 2], maximum and mass of a part of the keys
+    partial_index,  # [splits, B, N]
+    partial_warped,  # [splits, B, N, D]
     arrived,  # [B, tiles]
+    splits,  # of the keys of each tile
     N,
     M,
     K,
@@ -270,21 +275,21 @@ def _correspondence_kernel(
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
     PRECISION: tl.constexpr,
-    SPLITS: tl.constexpr,
+    IS_SPLIT: tl.constexpr,
     STEPS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     STAGES: tl.constexpr,
     SUM: tl.constexpr,
 ):
-    tile, split = tl.program_id(0) // SPLITS, tl.program_id(0) % SPLITS
+    tile, split = tl.program_id(0) // splits, tl.program_id(0) % splits
     b = tl.program_id(1).to(tl.int64)
     c, first, end = query_tile(tile, query_offsets + b * (K + 1), N, K, ROWS, STEPS)
     if first >= end:
         return
     key_begin, key_end = class_range(key_offsets + b * (K + 1), c, M, K)
     key_end = tl.where(c < K, key_end, key_begin)
-    part = tl.cdiv(tl.cdiv(key_end - key_begin, SPLITS), COLUMNS) * COLUMNS
+    part = tl.cdiv(tl.cdiv(key_end - key_begin, splits), COLUMNS) * COLUMNS
     parts = tl.cdiv(key_end - key_begin, tl.maximum(part, 1))
     if split >= tl.maximum(parts, 1):  # rows without keys have a program too
         return
@@ -310,12 +315,12 @@ def _correspondence_kernel(
     where = tl.zeros((ROWS,), tl.int32)
     mass = tl.zeros((ROWS,), SUM)
     sums = _no_values(ROWS, D, D_PADDED, SUM)
-    rows = load_rows(query_unit, row, end - first, 0, CHANNELS, C_PADDED)
+    rows = load_rows(query_unit, 0, row, end - first, 0, CHANNELS, C_PADDED)
     for start in tl.range(0, stop - begin, COLUMNS, num_stages=STAGES):
         column = start + tl.arange(0, COLUMNS)
         s = scores_of(
-            rows, query_unit, row, end - first, key_unit, column, stop - begin,
-            C_PADDED, CHANNELS, PRECISION,
+            rows, query_unit, end - first, key_unit, start, stop - begin,
+            C_PADDED, CHANNELS, COLUMNS, PRECISION,
         )  # fmt: skip
         if RAW:
             s *= tl.load(key_scale + column, mask=column < stop - begin, other=1.0)[None, :]
@@ -336,7 +341,7 @@ def _correspondence_kernel(
         best = highest
     where += begin
 
-    if SPLITS == 1:
+    if not IS_SPLIT:
         _finish(
             best, where, mass, sums, row_scale, tau, rank, inside, key_end > key_begin,
             query_order, key_order, warped, similarity, index, lse, log_mass, b, N, M, first_value,
@@ -351,7 +356,7 @@ def _correspondence_kernel(
         _store_values(partial_warped, line * D, inside, sums, one, D, D_PADDED)
         # Every thread's stores must be out before one of them says so.
         tl.debug_barrier()
-        tiles = tl.num_programs(0) // SPLITS
+        tiles = tl.num_programs(0) // splits
         if tl.atomic_add(arrived + b * tiles + tile, 1, sem="acq_rel") >= parts - 1:
             best, where, mass, sums = _merge_parts(
                 partial, partial_index, partial_warped, parts, factor * row_scale,
@@ -455,6 +460,7 @@ def correspondence(
             partial_index,
             query.new_empty((*partial_rows, count), dtype=sums),
             arrived,
+            splits,
             length,
             key_length,
             num_segments,
@@ -470,7 +476,7 @@ def correspondence(
             C_PADDED=packed_query.channels,
             CHANNELS=min(tile.channels, channel_block(channels, dtype)),
             PRECISION=products,
-            SPLITS=splits,
+            IS_SPLIT=splits > 1,
             STEPS=search_steps(num_segments),
             ROWS=tile.rows,
             COLUMNS=tile.columns,

@@ -29,7 +29,7 @@ from .unit_vectors import unit_vectors
 from .unit_vectors_backward import unit_vectors_backward
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "M", "K", "D"])
 def _query_gradient_kernel(
     query_unit,  # [B, N, C_PADDED]
     query_scale,  # [B, N]
@@ -86,13 +86,13 @@ def _query_gradient_kernel(
 
     total = tl.zeros((ROWS, GRADIENT_CHANNELS), SUM)
     share = tl.zeros((ROWS,), SUM)
-    rows = load_rows(query_unit, row, end - first, 0, CHANNELS, C_PADDED)
+    rows = load_rows(query_unit, 0, row, end - first, 0, CHANNELS, C_PADDED)
     for start in tl.range(0, stop - begin, COLUMNS, num_stages=STAGES):
         column = start + tl.arange(0, COLUMNS)
         has_column = column < stop - begin
         s = scores_of(
-            rows, query_unit, row, end - first, key_unit, column, stop - begin,
-            C_PADDED, CHANNELS, PRECISION,
+            rows, query_unit, end - first, key_unit, start, stop - begin,
+            C_PADDED, CHANNELS, COLUMNS, PRECISION,
         )  # fmt: skip
         column_scale = tl.full((COLUMNS,), 1.0, SUM)
         if RAW:
@@ -110,8 +110,9 @@ def _query_gradient_kernel(
             if RAW:
                 ds *= column_scale[None, :]
             keys = load_rows(
-                key_unit, column, stop - begin, first_channel, GRADIENT_CHANNELS, C_PADDED
-            )
+                key_unit, start, tl.arange(0, COLUMNS), stop - begin, first_channel,
+                GRADIENT_CHANNELS, C_PADDED,
+            )  # fmt: skip
             total += weighted_product(ds, keys, PRECISION)
     if first_channel == 0:
         tl.store(grad_temperature + b * N + first + row, -share * rate, mask=inside)
@@ -121,7 +122,7 @@ def _query_gradient_kernel(
         tl.store(target + row[:, None] * C_PADDED + channel[None, :], total, mask=inside[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "M", "K", "D", "first_value"])
 def _key_gradient_kernel(
     query_unit,  # [B, N, C_PADDED]
     query_scale,  # [B, N]
@@ -181,15 +182,15 @@ def _key_gradient_kernel(
         row_scale = tl.load(key_scale + b * M + first + row, mask=inside, other=1.0)
 
     total = tl.zeros((ROWS, GRADIENT_CHANNELS), SUM)
-    d = tl.arange(0, VALUES_PADDED)
+    d = tl.arange(0, VALUES_PADDED).to(tl.int64)
     value_total = tl.zeros((ROWS, VALUES_PADDED), SUM)
-    rows = load_rows(key_unit, row, end - first, 0, CHANNELS, C_PADDED)
+    rows = load_rows(key_unit, 0, row, end - first, 0, CHANNELS, C_PADDED)
     for start in tl.range(0, stop - begin, COLUMNS, num_stages=STAGES):
         column = start + tl.arange(0, COLUMNS)
         has_column = column < stop - begin
         s = scores_of(
-            rows, key_unit, row, end - first, query_unit, column, stop - begin,
-            C_PADDED, CHANNELS, PRECISION,
+            rows, key_unit, end - first, query_unit, start, stop - begin,
+            C_PADDED, CHANNELS, COLUMNS, PRECISION,
         )  # fmt: skip
         column_scale = tl.full((COLUMNS,), 1.0, SUM)
         if RAW:
@@ -214,8 +215,9 @@ def _key_gradient_kernel(
             if RAW:
                 ds *= column_scale[None, :]
             queries = load_rows(
-                query_unit, column, stop - begin, first_channel, GRADIENT_CHANNELS, C_PADDED
-            )
+                query_unit, start, tl.arange(0, COLUMNS), stop - begin, first_channel,
+                GRADIENT_CHANNELS, C_PADDED,
+            )  # fmt: skip
             total += weighted_product(ds, queries, PRECISION)
     if VALUE_GRADIENT and first_channel == 0:
         target = grad_value + (b * M + position)[:, None] * D + first_value + d[None, :]
@@ -261,11 +263,10 @@ def correspondence_backward(
     key_length, num_segments = key.shape[1], query_offsets.shape[1] - 1
     values = 0 if value is None else value.shape[2]
     sums = accumulation_dtype(query.dtype)
-    unwanted = query.new_empty(0)
     softmax = grad_warped is not None or grad_lse is not None
     if not (batch and length and key_length):
         return tuple(
-            torch.zeros_like(x, memory_format=torch.contiguous_format) if want else unwanted
+            x.new_zeros(x.shape) if want else query.new_empty(0)
             for x, want in (
                 (query, query_grad),
                 (key, key_grad),
@@ -326,7 +327,7 @@ def correspondence_backward(
         "num_warps": tile.num_warps,
     }
 
-    grad_query, grad_key, grad_value, grad_temperature = (unwanted,) * 4
+    grad_query, grad_key, grad_value, grad_temperature = (query.new_empty(0) for _ in range(4))
     if query_grad or temperature_grad:
         grad_unit = query.new_empty((batch, length, padded), dtype=sums)
         shares = query.new_empty((batch, length), dtype=sums)

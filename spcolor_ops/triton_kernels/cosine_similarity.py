@@ -31,6 +31,7 @@ def _cosine_similarity_kernel(
     block_offsets,  # [B * K + 1]
     values,  # [total_size]
     total_size,
+    steps,  # tiles of keys
     N,
     M,
     K,
@@ -42,14 +43,15 @@ def _cosine_similarity_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    b = tl.program_id(2).to(tl.int64)
-    c, first, end = query_tile(tl.program_id(0), query_offsets + b * (K + 1), N, K, ROWS, STEPS)
+    b = tl.program_id(1).to(tl.int64)
+    tile = tl.program_id(0) // steps
+    c, first, end = query_tile(tile, query_offsets + b * (K + 1), N, K, ROWS, STEPS)
     if (first >= end) | (c >= K):
         return
     begin, _ = class_range(query_offsets + b * (K + 1), c, N, K)
     key_begin, key_end = class_range(key_offsets + b * (K + 1), c, M, K)
     columns = key_end - key_begin
-    start = tl.program_id(1) * COLUMNS
+    start = (tl.program_id(0) % steps) * COLUMNS
     block, fits = block_of(block_offsets, b, c, K, end - begin, columns, total_size)
     if (start >= columns) | (not fits):
         return
@@ -57,10 +59,11 @@ def _cosine_similarity_kernel(
     row, column = tl.arange(0, ROWS), start + tl.arange(0, COLUMNS)
     query_unit += (b * N + first) * C_PADDED
     key_unit += (b * M + key_begin) * C_PADDED
-    rows = load_rows(query_unit, row, end - first, 0, CHANNELS, C_PADDED)
+    rows = load_rows(query_unit, 0, row, end - first, 0, CHANNELS, C_PADDED)
     s = scores_of(
-        rows, query_unit, row, end - first, key_unit, column, columns, C_PADDED, CHANNELS, PRECISION
-    )
+        rows, query_unit, end - first, key_unit, start, columns,
+        C_PADDED, CHANNELS, COLUMNS, PRECISION,
+    )  # fmt: skip
     if RAW:
         row_scale = tl.load(query_scale + b * N + first + row, mask=row < end - first, other=0.0)
         scale = tl.load(key_scale + b * M + key_begin + column, mask=column < columns, other=0.0)
@@ -103,7 +106,8 @@ def cosine_similarity(
     products = product_precision(precision, packed_query.is_raw)
     tile = forward_tile(query.device, dtype, products, length / num_segments)
     tiles = query_tiles(length, num_segments, tile.rows)
-    _cosine_similarity_kernel[(tiles, triton.cdiv(key_length, tile.columns), batch)](
+    steps = triton.cdiv(key_length, tile.columns)
+    _cosine_similarity_kernel[(tiles * steps, batch)](
         packed_query.unit,
         packed_query.scale,
         query_side.offsets,
@@ -113,6 +117,7 @@ def cosine_similarity(
         block_offsets,
         values,
         total_size,
+        steps,
         length,
         key_length,
         num_segments,

@@ -1,6 +1,5 @@
 """Gradients of the ragged blocks: dq^ = G k^ and dk^ = G^T q^, block by block."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -61,7 +60,9 @@ def _block_product_kernel(
         if RAW:
             scale = tl.load(other_scale + b * M + other_begin + column, mask=column < count)
             g = tl.where(mask, g * scale[None, :], 0.0)
-        others = load_rows(other_unit, column, count, first_channel, CHANNELS, C_PADDED)
+        others = load_rows(
+            other_unit, start, tl.arange(0, COLUMNS), count, first_channel, CHANNELS, C_PADDED
+        )
         total += weighted_product(g, others, PRECISION)
     channel = first_channel + tl.arange(0, CHANNELS)
     target = grad_unit + (b * N + first) * C_PADDED + row[:, None] * C_PADDED + channel[None, :]
@@ -85,7 +86,7 @@ def cosine_similarity_backward(
     """Return the gradients of query [B, N, C] and key [B, M, C]."""
     sides = (Side.of(query, query_order, query_offsets), Side.of(key, key_order, key_offsets))
     if not (query.shape[0] and query.shape[1] and key.shape[1]):
-        return tuple(torch.zeros_like(side.features) for side in sides)
+        return tuple(x.new_zeros(x.shape) for x in (query, key))
     *packed, _ = unit_vectors(*sides, None, center=center, normalize=normalize, precision=precision)
     grad = grad.contiguous()
     grads = []

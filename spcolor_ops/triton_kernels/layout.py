@@ -16,15 +16,15 @@ def _buckets(labels, i, N, K, stride):
 
 
 @triton.jit
-def _layout_kernel(
+def _sort_class(
     labels,  # [B, N]
     order,  # [B, N]
     inverse,  # [B, N]
     offsets,  # [B, K + 1]
     N,
-    K,
     stride_b,
     stride_n,
+    K,
     BLOCK: tl.constexpr,
 ):
     c = tl.program_id(0)
@@ -49,15 +49,38 @@ def _layout_kernel(
         rank += tl.sum(own.to(tl.int32), 0)
 
 
-def layout(labels: Tensor, num_segments: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (order [B, N], inverse [B, N], offsets [B, K + 1]) of labels [B, N]."""
-    batch, length = labels.shape
-    order = labels.new_empty((batch, length), dtype=torch.int32)
-    inverse = torch.empty_like(order)
-    offsets = labels.new_empty((batch, num_segments + 1), dtype=torch.int32)
-    if batch:
-        block = min(_BLOCK, max(16, triton.next_power_of_2(length)))
-        _layout_kernel[(num_segments + 1, batch)](
-            labels, order, inverse, offsets, length, num_segments, *labels.stride(), BLOCK=block
+@triton.jit
+def _layout_kernel(
+    labels, order, inverse, offsets, N, stride_b, stride_n,
+    other_labels, other_order, other_inverse, other_offsets, M, other_stride_b, other_stride_n,
+    K, BLOCK: tl.constexpr,
+):  # fmt: skip
+    if tl.program_id(2) == 0:
+        _sort_class(labels, order, inverse, offsets, N, stride_b, stride_n, K, BLOCK)
+    else:
+        _sort_class(
+            other_labels, other_order, other_inverse, other_offsets, M, other_stride_b,
+            other_stride_n, K, BLOCK,
+        )  # fmt: skip
+
+
+def layout(labels: list[Tensor], num_segments: int) -> list[Tensor]:
+    """Return order [B, N], inverse [B, N] and offsets [B, K + 1] of one or two labels [B, N]."""
+    found, arguments = [], []
+    for one in labels:
+        batch, length = one.shape
+        order = one.new_empty((batch, length), dtype=torch.int32)
+        outputs = (
+            order,
+            torch.empty_like(order),
+            one.new_empty((batch, num_segments + 1), dtype=torch.int32),
         )
-    return order, inverse, offsets
+        found += outputs
+        arguments.append((one, *outputs, length, *one.stride()))
+    if batch:
+        longest = max(one.shape[1] for one in labels)
+        block = min(_BLOCK, max(16, triton.next_power_of_2(longest)))
+        _layout_kernel[(num_segments + 1, batch, len(labels))](
+            *arguments[0], *arguments[-1], num_segments, BLOCK=block
+        )
+    return found

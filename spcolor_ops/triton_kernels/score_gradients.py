@@ -67,7 +67,7 @@ def _row_terms_kernel(
             if GRAD_WARPED:
                 grad = tl.load(grad_warped + row * D + d, mask=inside).to(SUM)
                 delta -= grad * tl.load(warped + row * D + d, mask=inside)
-            tl.store(terms + (FIRST_VALUE + d) * N, grad, mask=inside)
+            tl.store(terms + tl.cast(FIRST_VALUE + d, tl.int64) * N, grad, mask=inside)
         tl.store(terms + DELTA * N, delta, mask=inside)
 
 
@@ -117,6 +117,7 @@ def value_products(
     """Return g_warped_i . v_j for a tile of pairs."""
     total = tl.zeros_like(like)
     for d in range(D):
+        d = tl.cast(d, tl.int64)
         grad = _spread(terms + (FIRST_VALUE + d) * N, query, query_mask, TRANSPOSED)
         v = _spread(value + d * M, key, key_mask, not TRANSPOSED)
         total += grad * v

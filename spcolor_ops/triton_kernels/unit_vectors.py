@@ -139,7 +139,8 @@ def _pack_values(
     inside = rank < M
     rows = position_of(order + b * M, rank, inside, M, HAS_ORDER).to(tl.int64) * stride_m
     for d in range(D):
-        v = tl.load(value + b * stride_b + rows + d * stride_d, mask=inside, other=0.0)
+        column = b * stride_b + tl.cast(d, tl.int64) * stride_d
+        v = tl.load(value + column + rows, mask=inside, other=0.0)
         tl.store(packed + (b * D + d) * M + rank, v.to(packed.dtype.element_ty), mask=inside)
 
 
