@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch.utils.cpp_extension import include_paths
 
+from .architectures import ARCHITECTURES
 from .bound import Product
 from .compiled import CHANNELS, VALUES, Compiled
 from .sass import Code, disassemble
@@ -45,7 +46,8 @@ def has_compiler() -> bool:
 def compile_kernels(arch: int) -> list[tuple[str, Compiled]]:
     """Compile the kernels of C = 256 and D = 3; return (precision, kernel) pairs."""
     codes = [code for source in SOURCES for code in _compile(CSRC / source, arch)]
-    described = [pair for pair in map(_describe, codes) if pair is not None]
+    limit = ARCHITECTURES[arch].shared_memory
+    described = [pair for code in codes if (pair := _describe(code, limit)) is not None]
     return list({(precision, x.name): (precision, x) for precision, x in described}.values())
 
 
@@ -59,8 +61,11 @@ def _compile(source: Path, arch: int) -> list[Code]:
         return disassemble(cubin.read_bytes())
 
 
-def _describe(code: Code) -> tuple[str, Compiled] | None:
-    """Return a kernel with its precision and products, read from its mangled name."""
+def _describe(code: Code, limit: int) -> tuple[str, Compiled] | None:
+    """Return a kernel with its precision and products, read from its mangled name.
+
+    Rows that do not fit into `limit` bytes of shared memory are streamed like the columns.
+    """
     match = _NAME.search(code.name)
     if match is None:
         return None
@@ -79,13 +84,15 @@ def _describe(code: Code) -> tuple[str, Compiled] | None:
     rows, columns = 64 * row_blocks, _COLUMNS if size < 8 else _COLUMNS // 2
     pairs = rows * columns
     shared = rows * CHANNELS * size + _STAGES * columns * _SLICE_BYTES + code.static_shared_memory
+    shared = min(shared, limit)
     products = [Product(kind, pairs * CHANNELS, rows)] * (2 if name == "gradient" else 1)
     return kind, Compiled(name, code, shared, _WARPS, products, CHANNELS * size // _SLICE_BYTES)
 
 
 def _describe_hopper(code: Code) -> tuple[str, Compiled] | None:
     element, values = _HOPPER.search(code.name).groups()
-    if int(values) != VALUES:
+    # Elsewhere than on sm_90a it is empty, and never launched.
+    if int(values) != VALUES or code.matrix_instruction != "HGMMA":
         return None
     shared = 3 * _HOPPER_TILE * CHANNELS * 2 + code.static_shared_memory
     products = [Product("half", _CONSUMER_ROWS * _HOPPER_TILE * CHANNELS, _CONSUMER_ROWS)]

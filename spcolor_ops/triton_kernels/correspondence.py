@@ -236,8 +236,8 @@ def _finish(
         _store_values(warped, row * ALL_VALUES + first_value, inside, sums, share, D, D_PADDED)
 
 
-# Photos differ in N and M: specialised on them, each would wait for a compilation.
-@triton.jit(do_not_specialize=["splits", "N", "M", "K", "first_value"])
+# Specialised on these, every number of splits would wait for a compilation of its own.
+@triton.jit(do_not_specialize=["splits", "first_value"])
 def _correspondence_kernel(
     query_unit,  # [B, N, C_PADDED]
     query_scale,  # [B, N]

@@ -29,7 +29,7 @@ from .unit_vectors import unit_vectors
 from .unit_vectors_backward import unit_vectors_backward
 
 
-@triton.jit(do_not_specialize=["N", "M", "K", "D"])
+@triton.jit
 def _query_gradient_kernel(
     query_unit,  # [B, N, C_PADDED]
     query_scale,  # [B, N]
@@ -122,7 +122,7 @@ def _query_gradient_kernel(
         tl.store(target + row[:, None] * C_PADDED + channel[None, :], total, mask=inside[:, None])
 
 
-@triton.jit(do_not_specialize=["N", "M", "K", "D", "first_value"])
+@triton.jit(do_not_specialize=["first_value"])
 def _key_gradient_kernel(
     query_unit,  # [B, N, C_PADDED]
     query_scale,  # [B, N]

@@ -67,7 +67,7 @@ _COMMON_BACKWARD = {
 }
 _BACKWARD = {
     "sm_90": _COMMON_BACKWARD | {"tf32x3": Tile(64, 32, 64, 8, 1, 64)},
-    "sm_80": _COMMON_BACKWARD | {"tf32x3": Tile(32, 16, 32, 4, 1, 64)},
+    "sm_80": _COMMON_BACKWARD | {"tf32x3": Tile(16, 32, 32, 4, 1, 64)},
     "small": _COMMON_BACKWARD
     | {"tf32x3": Tile(32, 16, 64, 4, 1, 64), "double": Tile(16, 16, 32, 8, 1, 64)},
 }

@@ -1,0 +1,203 @@
+"""Samples for training, and the order in which they come.
+
+Both are functions of seed, epoch and index alone: the number of worker processes, the number of
+ranks and where a run was interrupted change nothing.
+
+Dimensions: B samples of a batch, S rows and columns of a sample. L is in 0..100 as in
+`spcolor_model.color`; networks that want it around 0 subtract 50 themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ..color import rgb_to_lab
+from ..images import read_image
+from .geometry import check_count, crop_resize, self_reference
+from .manifest import Pair
+
+
+class Sample(NamedTuple):
+    """A target, its reference, and whether both are one photo; a batch has B in front.
+
+    Attributes:
+        luminance: [1, S, S] float32, L of the target in 0..100.
+        ab: [2, S, S] float32, the target's own colours, about -128..127: the truth.
+        reference_luminance: [1, S, S] float32.
+        reference_ab: [2, S, S] float32.
+        is_self: bool; the reference is the target, distorted.
+    """
+
+    luminance: Tensor
+    ab: Tensor
+    reference_luminance: Tensor
+    reference_ab: Tensor
+    is_self: Tensor
+
+
+class ColorizationPairs(Dataset[Sample]):
+    """Pairs of photos as samples of one size.
+
+    With probability p the reference is the target itself, mirrored and cropped a little
+    (`self_reference`); the L1 loss is for these samples alone. A pair without a reference always is
+    one. `pairs[epoch, index]` draws anew in each epoch, and `pairs[index]` is `pairs[0, index]`.
+
+    Args:
+        pairs: as `read_manifest` returns them.
+        size: S, in pixels.
+        self_reference_probability: p; 0 for validation.
+        seed: of all draws.
+
+    Raises:
+        TypeError, ValueError: no pairs, a size below 1, a probability outside 0..1 or a negative
+            seed; later, naming the file, a photo that cannot be decoded.
+        FileNotFoundError: later, a photo that is gone.
+
+    Example:
+        >>> pairs = ColorizationPairs(read_manifest("photos/train.csv"))
+        >>> pairs[3, 0].ab.shape
+        torch.Size([2, 256, 256])
+
+    Source: paper section IV-A (p = 0.2, S = 256).
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        size: int = 256,
+        *,
+        self_reference_probability: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        if not pairs:
+            raise ValueError("pairs: expected at least one, got none")
+        check_count("size", size)
+        check_count("seed", seed, least=0)
+        if not 0 <= self_reference_probability <= 1:
+            raise ValueError(
+                "self_reference_probability: expected a number in 0..1, "
+                f"got {self_reference_probability}"
+            )
+        self.pairs = pairs
+        self.size = size
+        self.self_reference_probability = self_reference_probability
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """Return the sample of an index, or of (epoch, index).
+
+        Raises:
+            IndexError: an index outside 0..len-1.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: expected 0..{len(self) - 1}, got {index}")
+        pair = self.pairs[index]
+        generator = _generator(self.seed, epoch, index)
+        is_self = float(torch.rand((), generator=generator)) < self.self_reference_probability
+        is_self = is_self or pair.reference is None
+        target = read_image(pair.target)
+        reference = self_reference(target, generator) if is_self else read_image(pair.reference)
+        return Sample(*self._lab(target), *self._lab(reference), torch.tensor(is_self))
+
+    def _lab(self, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return luminance [1, S, S] and ab [2, S, S] of a photo [H, W, 3]."""
+        luminance, ab = rgb_to_lab(crop_resize(rgb, self.size))
+        return torch.tensor(luminance)[None], torch.tensor(ab).permute(2, 0, 1).contiguous()
+
+
+class ResumableBatchSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) for `ColorizationPairs`, from any step of a run.
+
+    Step t takes the samples t G .. (t+1) G - 1 of its epoch's shuffled order, where the global
+    batch G is batch_size * world_size, and rank r the r-th share of them: the ranks' batches, one
+    after another, are the batch of a single process. Samples that do not fill a global batch are
+    left out, others in each epoch.
+
+    Args:
+        num_samples: length of the data set.
+        batch_size: samples of one rank at one step.
+        num_steps: steps of the whole run, from 0.
+        start_step: where this run begins; all there is to restore.
+        seed: of the order.
+        rank, world_size: which of how many processes.
+
+    Raises:
+        TypeError, ValueError: a number out of range, or fewer samples than a global batch.
+
+    Example:
+        >>> batches = ResumableBatchSampler(len(pairs), 8, 120_000, start_step=50_000)
+        >>> loader = DataLoader(pairs, batch_sampler=batches, num_workers=4)
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        num_steps: int,
+        *,
+        start_step: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        for name, count in (("batch_size", batch_size), ("world_size", world_size)):
+            check_count(name, count)
+        for name, count in (
+            ("num_samples", num_samples),
+            ("num_steps", num_steps),
+            ("start_step", start_step),
+            ("seed", seed),
+            ("rank", rank),
+        ):
+            check_count(name, count, least=0)
+        if rank >= world_size:
+            raise ValueError(f"rank: expected 0..{world_size - 1} (world_size - 1), got {rank}")
+        if num_samples < batch_size * world_size:
+            raise ValueError(
+                f"num_samples: expected at least {batch_size * world_size} "
+                f"(batch_size * world_size), got {num_samples}"
+            )
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.start_step = start_step
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.num_samples // (self.batch_size * self.world_size)
+
+    def __len__(self) -> int:
+        """Steps that are left."""
+        return max(0, self.num_steps - self.start_step)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order_epoch = None
+        for step in range(self.start_step, self.num_steps):
+            epoch, position = divmod(step, self.steps_per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = self._order(epoch), epoch
+            first = (position * self.world_size + self.rank) * self.batch_size
+            yield [(epoch, index) for index in order[first : first + self.batch_size].tolist()]
+
+    def _order(self, epoch: int) -> Tensor:
+        """Return the shuffled indices [num_samples] of an epoch."""
+        return torch.randperm(self.num_samples, generator=_generator(self.seed, epoch))
+
+
+def _generator(seed: int, *key: int) -> torch.Generator:
+    """Return a generator that depends on seed and key alone, with unrelated streams for each."""
+    (state,) = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))

@@ -1,0 +1,151 @@
+"""What a configuration stands for: backbone, prior, networks, optimisers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import StepLR
+
+from ..data import ColorizationPairs
+from ..losses import GeneratorLoss
+from ..model import SPColor
+from ..networks import VGG19, Backbone, ColorVidNet, Discriminator, EfficientNetLite0, WarpNet
+from ..networks.conversion import (
+    color_vid_net_from_earlier_work,
+    discriminator_from_earlier_work,
+    warp_net_from_earlier_work,
+)
+from ..networks.published import find
+from ..networks.weights import load_into, load_state
+from ..prior.centroids import CentroidPrior
+from ..prior.tensor import GlobalPrior, TensorPrior
+from .classes import prior_rgb
+from .config import BackboneName, NetworkConfig, PriorConfig, PriorKind, TrainConfig
+from .distributed import global_mean
+
+# About so many photos give features that the clusters are fitted to.
+_PHOTOS_FOR_CLUSTERS = 256
+
+
+def build_backbone(config: NetworkConfig) -> Backbone:
+    """Return the frozen feature network with its weights.
+
+    Raises:
+        FileNotFoundError, ValueError: weights that are not there or not VGG-19's.
+    """
+    if config.backbone is BackboneName.efficientnet_lite0:
+        return EfficientNetLite0()
+    backbone = VGG19("caffe")
+    path = find("vgg19_conv", config.backbone_weights)
+    load_into(backbone, load_state(path), source=str(path))
+    return backbone
+
+
+def build_prior(
+    config: PriorConfig, photos: ColorizationPairs, centroids: Tensor | None, seed: int
+) -> TensorPrior:
+    """Return the semantic prior; clusters are fitted to the photos unless centroids are given.
+
+    Args:
+        config: which prior.
+        photos: of the training set.
+        centroids: [K, C] of an earlier run, or None.
+        seed: of the clusters.
+    """
+    if config.kind is PriorKind.none:
+        return GlobalPrior()
+    if config.kind is PriorKind.clusters:
+        if centroids is not None:
+            return CentroidPrior(centroids)
+        some = range(0, len(photos), max(1, len(photos) // _PHOTOS_FOR_CLUSTERS))
+        samples = map(photos.__getitem__, some)
+        seen = (prior_rgb(x.luminance[None], x.ab[None], config.target) for x in samples)
+        return CentroidPrior.fit(seen, config.num_segments, seed=seed)
+    # STEGO's network takes seconds to import and to build.
+    from ..networks.stego import Stego
+    from ..prior.stego import StegoPrior
+
+    path = find("cocostuff27_vit_base_5", config.weights)
+    return StegoPrior(Stego.from_checkpoint(path, config.num_segments))
+
+
+def build_networks(
+    config: TrainConfig, backbone: Backbone, num_segments: int
+) -> tuple[SPColor, Discriminator]:
+    """Return generator and discriminator, with fresh weights or those of the earlier work."""
+    network = config.network
+    warp_net = WarpNet(backbone.correspondence_channels, network.channels)
+    color_net = ColorVidNet(width=network.color_width)
+    discriminator = Discriminator(network.discriminator_width, config.data.image_size)
+    if network.from_earlier_work:
+        for module, name, convert in (
+            (warp_net, "nonlocal_net_iter_76000", warp_net_from_earlier_work),
+            (color_net, "colornet_iter_76000", color_vid_net_from_earlier_work),
+            (discriminator, "discriminator_iter_76000", discriminator_from_earlier_work),
+        ):
+            path = find(name)
+            converted = convert(load_state(path)).state
+            load_into(module, module.state_dict() | converted, source=str(path))
+    model = SPColor(
+        backbone,
+        warp_net,
+        color_net,
+        num_segments=num_segments,
+        temperature=network.temperature,
+        center=network.center,
+    )
+    return model, discriminator
+
+
+def build_loss(config: TrainConfig) -> GeneratorLoss:
+    """Return the generator's loss."""
+    loss = config.loss
+    return GeneratorLoss(
+        loss.weights,
+        masked=loss.masked,
+        l1_published_scale=loss.l1_published_scale,
+        batch_mean=global_mean if loss.global_statistics else torch.mean,
+    )
+
+
+class Optimizer:
+    """Adam with its schedule, as one thing to step and to save.
+
+    Args:
+        config: learning rates and the rest.
+        groups: parameters and learning rate of each group.
+    """
+
+    def __init__(self, config: TrainConfig, groups: Sequence[tuple[nn.Module, float]]) -> None:
+        options = config.optimizer
+        self.adam = Adam(
+            [{"params": list(module.parameters()), "lr": rate} for module, rate in groups],
+            betas=(options.beta1, options.beta2),
+            eps=options.eps,
+            amsgrad=options.amsgrad,
+        )
+        self.schedule = StepLR(self.adam, options.decay_steps, options.decay)
+
+    def zero_grad(self) -> None:
+        self.adam.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Update the parameters, then the learning rate."""
+        self.adam.step()
+        self.schedule.step()
+
+    def state_dict(self) -> dict:
+        return {"adam": self.adam.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.adam.load_state_dict(state["adam"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def photo_folder(config: TrainConfig) -> Path:
+    """Return where the photos of installed packages are written."""
+    return Path(config.out) / "photos"

@@ -1,0 +1,36 @@
+"""What the semantic prior sees of a batch, and what it says.
+
+Dimensions: B images, H rows and W columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..data import Sample
+from ..losses import lab_to_rgb
+from ..model import Classes
+from ..prior.tensor import TensorPrior
+from .config import PriorConfig, Seen
+
+
+def prior_rgb(luminance: Tensor, ab: Tensor, seen: Seen) -> Tensor:
+    """Return a photo [B, 3, H, W] in 0..1 as the prior sees it: in colour, or its luminance alone.
+
+    Args:
+        luminance: [B, 1, H, W] in 0..100.
+        ab: [B, 2, H, W].
+        seen: which of both.
+    """
+    return lab_to_rgb(torch.cat([luminance, ab if seen is Seen.color else ab * 0], dim=1))
+
+
+@torch.no_grad()
+def batch_classes(
+    prior: TensorPrior, batch: Sample, config: PriorConfig
+) -> tuple[Classes, Classes]:
+    """Return the classes of a batch's targets and references."""
+    target = prior_rgb(batch.luminance, batch.ab, config.target)
+    reference = prior_rgb(batch.reference_luminance, batch.reference_ab, config.reference)
+    return Classes(*prior(target)), Classes(*prior(reference))

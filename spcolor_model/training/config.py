@@ -1,0 +1,210 @@
+"""Configuration of a training run: presets, a YAML file of one's own, and single values.
+
+`preset + overrides` is one `TrainConfig`, checked by OmegaConf: an unknown name or a value of
+another type is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..losses import LossWeights
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class BackboneName(Enum):
+    """Frozen feature networks."""
+
+    vgg19 = "vgg19"
+    efficientnet_lite0 = "efficientnet_lite0"
+
+
+class PriorKind(Enum):
+    """Where classes come from; `none` is one class, the paper's "non-local"."""
+
+    stego = "stego"
+    clusters = "clusters"
+    none = "none"
+
+
+class Seen(Enum):
+    """What of a photo the prior sees."""
+
+    gray = "gray"
+    color = "color"
+
+
+@dataclass
+class DataConfig:
+    """Photos. Without a manifest, those that installed packages contain."""
+
+    manifest: str | None = None
+    validation: str | None = None
+    image_size: int = 256
+    self_reference_probability: float = 0.2
+    workers: int = 4
+
+
+@dataclass
+class NetworkConfig:
+    """Networks. `backbone_weights` and the like are files; None is the usual place or none."""
+
+    backbone: BackboneName = BackboneName.vgg19
+    backbone_weights: str | None = None
+    channels: int = 256
+    color_width: int = 64
+    discriminator_width: int = 64
+    temperature: float = 0.01
+    center: bool = True
+    from_earlier_work: bool = False
+
+
+@dataclass
+class PriorConfig:
+    """Semantic prior."""
+
+    kind: PriorKind = PriorKind.stego
+    num_segments: int = 22
+    weights: str | None = None
+    target: Seen = Seen.gray
+    reference: Seen = Seen.color
+
+
+@dataclass
+class LossConfig:
+    """`weights` as in `LossWeights`; `masked` is SMP, else the plain perceptual loss.
+
+    `global_statistics`: batch statistics over all ranks. The published code keeps them local, and
+    divides its L1 by the batch once more (`l1_published_scale`).
+    """
+
+    weights: LossWeights = field(default_factory=LossWeights)
+    masked: bool = True
+    l1_published_scale: bool = False
+    global_statistics: bool = True
+
+
+@dataclass
+class OptimizerConfig:
+    """Adam, and a learning rate that falls by `decay` every `decay_steps`."""
+
+    warp_lr: float = 2e-5
+    color_lr: float = 2e-5
+    discriminator_lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    eps: float = 1e-8
+    amsgrad: bool = False
+    decay_steps: int = 100_000
+    decay: float = 0.1
+
+
+@dataclass
+class TrainConfig:
+    """All of a run. Steps count updates of the generator.
+
+    Attributes:
+        name: of the preset.
+        out: folder of checkpoints, logs and validation pictures.
+        batch_size: of one process and one pass; `accumulate` passes make a step.
+        luminance_noise: standard deviation, in units of L.
+        ema: decay of an average of the generator's weights, or None.
+        keep: number of checkpoints that stay.
+    """
+
+    name: str = MISSING
+    out: str = "out/train"
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    seed: int = 0
+    batch_size: int = 8
+    accumulate: int = 1
+    max_steps: int = 120_000
+    luminance_noise: float = 2.0
+    bf16: bool = False
+    compile: bool = False
+    ema: float | None = None
+    log_steps: int = 10
+    image_steps: int = 1000
+    checkpoint_steps: int = 2000
+    validation_steps: int = 5000
+    keep: int = 3
+
+
+def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return a preset or a YAML file, changed by overrides.
+
+    Args:
+        preset: "paper", "official", "small", or the path of a YAML file with the fields of
+            `TrainConfig`.
+        overrides: "name=value", with dots, such as "loss.weights.l1=1".
+
+    Raises:
+        FileNotFoundError: no such preset or file.
+        ValueError: a name that there is not, a value of another type, or one out of range.
+
+    Example:
+        >>> load_config("small", ["max_steps=200"]).max_steps
+        200
+    """
+    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    path = PRESETS / f"{preset}.yaml" if preset in names else Path(preset)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"config: expected one of {', '.join(names)} or a YAML file, got {preset}"
+        )
+    try:
+        config = OmegaConf.merge(
+            OmegaConf.structured(TrainConfig(name=path.stem)),
+            OmegaConf.load(path),
+            OmegaConf.from_dotlist(list(overrides)),
+        )
+        found = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"config: {str(error).splitlines()[0]}") from None
+    _check(found)
+    return found
+
+
+def as_yaml(config: TrainConfig) -> str:
+    """Return a configuration as the YAML text that `load_config` reads."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _check(config: TrainConfig) -> None:
+    positive = {
+        "batch_size": config.batch_size,
+        "accumulate": config.accumulate,
+        "keep": config.keep,
+        "log_steps": config.log_steps,
+        "image_steps": config.image_steps,
+        "checkpoint_steps": config.checkpoint_steps,
+        "validation_steps": config.validation_steps,
+        "optimizer.decay_steps": config.optimizer.decay_steps,
+        "prior.num_segments": config.prior.num_segments,
+    }
+    for name, count in positive.items():
+        if count < 1:
+            raise ValueError(f"{name}: expected at least 1, got {count}")
+    if config.max_steps < 0:
+        raise ValueError(f"max_steps: expected at least 0, got {config.max_steps}")
+    if config.data.image_size < 64 or config.data.image_size % 32:
+        raise ValueError(
+            f"data.image_size: expected a multiple of 32, at least 64, got {config.data.image_size}"
+        )
+    if config.ema is not None and not 0 < config.ema < 1:
+        raise ValueError(f"ema: expected a number between 0 and 1, got {config.ema}")
+    if config.prior.kind is PriorKind.none and config.prior.num_segments != 1:
+        raise ValueError(
+            f"prior.num_segments: expected 1 for prior.kind=none, got {config.prior.num_segments}"
+        )
