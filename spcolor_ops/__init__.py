@@ -12,6 +12,7 @@ from .correspondence import (
 from .cosine_similarity import CosineBlocks, segment_cosine_similarity
 from .layout import SegmentLayout, segment_layout
 from .nn import SegmentCorrespondence
+from .tuning import tune
 
 __version__ = "0.1.0"
 
@@ -27,5 +28,6 @@ __all__ = [
     "segment_layout",
     "segment_max_similarity",
     "segment_softmax_warp",
+    "tune",
     "varlen_correspondence",
 ]

@@ -143,7 +143,12 @@ def check_temperature(temperature: object, like: Tensor, dtype: torch.dtype) -> 
             )
         if is_readable(temperature):
             _check_temperature_value(float(temperature.detach()), dtype)
-        return temperature.reshape(()).to(device=like.device, dtype=dtype)
+        temperature = temperature.reshape(()).to(dtype)
+        # A copy to the GPU would wait for it; only a gradient needs one.
+        is_number = temperature.device.type == "cpu" and not temperature.requires_grad
+        if is_number and not torch.compiler.is_compiling():
+            return temperature
+        return temperature.to(like.device)
     if isinstance(temperature, bool) or not isinstance(temperature, (int, float, torch.SymFloat)):
         raise TypeError(
             f"temperature: expected a float or a tensor, got {type(temperature).__name__}"

@@ -78,7 +78,8 @@ def segment_correspondence(
         center: subtract each image's per-class mean first, as the paper's published code does.
         normalize: divide by the norm. A vector with ||x - mean|| <= 1e-6 ||x|| (float32; scaled by
             epsilon for other dtypes) or a norm below 1e-12 becomes 0, and so does its gradient.
-        precision: arithmetic of the products; the CPU has "ieee" only.
+        precision: arithmetic of the products: "ieee", "tf32x3", "tf32", "bf16" or "fp16"; None is
+            "tf32x3" for float32 on a GPU and "ieee" elsewhere. The CPU has "ieee" only.
         deterministic: None follows torch.are_deterministic_algorithms_enabled(). The CPU always is.
         backend: "reference", "cpu", "triton", "cuda", or None for the fastest on query's device.
 

@@ -8,10 +8,10 @@ and the rest of one warp is how long its turn takes; turns of different programs
     fraction = useful matrix cycles / max(each pipe, issue slots, turn / resident programs)
 
 Left out: latencies of memory and of barriers, bank conflicts, the prologue and epilogue, tiles that
-are not full, waves of programs, clocks that drop under load, and the bandwidth of tensor memory
-(sm_100). Code that a branch can jump over, without a loop, a product or an exponential in it, is
-what only a new maximum or the scale of packed 16-bit rows needs, and does not count. A prediction
-is a bound, not a time.
+are not full, waves of programs, clocks that drop under load, the bandwidths of the second-level
+cache and of tensor memory (sm_100). Code that a branch can jump over, without a loop, a product or
+an exponential in it, is what only a new maximum or the scale of packed 16-bit rows needs, and does
+not count. A prediction is a bound, not a time.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Tile shapes of each kernel, by architecture and kind of product.
 
-No search runs at first use: a table is chosen by what the host knows (types, N, M, K, device).
-`make gpu-report` compiles every entry and says what its loop can reach.
+No search runs at first use: a tile is chosen by what the host knows (types, N, M, K, device), and
+`spcolor_ops.tune` replaces entries where it is asked to. `make gpu-report` compiles every entry and
+says what its loop can reach.
 """
 
 import functools
@@ -34,30 +35,30 @@ class Device(NamedTuple):
 STAND_IN = Device((9, 0), 232_448, 132)
 
 # family of architectures -> kind of product -> tile
-_FORWARD = {
+FORWARD = {
     "sm_90": {
         "half": Tile(128, 64, 128, 8, 1),
         "tf32": Tile(64, 32, 256, 4, 2),
         "tf32x3": Tile(64, 64, 64, 4, 1),
-        "ieee": Tile(32, 32, 16, 4, 1),
+        "ieee": Tile(64, 64, 16, 8, 1),
         "double": Tile(32, 32, 256, 4, 1),
     },
     "sm_80": {
         "half": Tile(128, 32, 64, 4, 2),
-        "tf32": Tile(64, 32, 256, 4, 2),
-        "tf32x3": Tile(32, 32, 32, 4, 1),
+        "tf32": Tile(128, 32, 32, 4, 2),
+        "tf32x3": Tile(32, 64, 32, 4, 1),
         "ieee": Tile(32, 32, 16, 4, 1),
         "double": Tile(16, 16, 256, 4, 1),
     },
     "small": {
         "half": Tile(64, 32, 64, 4, 2),
-        "tf32": Tile(32, 32, 256, 4, 1),
-        "tf32x3": Tile(32, 16, 256, 4, 1),
-        "ieee": Tile(32, 32, 16, 4, 1),
+        "tf32": Tile(32, 64, 64, 4, 1),
+        "tf32x3": Tile(16, 64, 32, 4, 1),
+        "ieee": Tile(32, 32, 32, 4, 1),
         "double": Tile(16, 16, 32, 4, 1),
     },
 }
-_FORWARD["sm_100"] = _FORWARD["sm_90"] | {"tf32x3": Tile(64, 32, 32, 8, 1)}
+FORWARD["sm_100"] = FORWARD["sm_90"] | {"tf32x3": Tile(64, 32, 32, 8, 1)}
 _COMMON_BACKWARD = {
     "half": Tile(64, 32, 256, 4, 1, 128),
     "half tf32x3": Tile(32, 32, 256, 4, 1, 64),
@@ -65,13 +66,18 @@ _COMMON_BACKWARD = {
     "ieee": Tile(32, 32, 16, 8, 1, 64),
     "double": Tile(16, 16, 256, 4, 1, 64),
 }
-_BACKWARD = {
-    "sm_90": _COMMON_BACKWARD | {"tf32x3": Tile(64, 32, 64, 8, 1, 64)},
-    "sm_80": _COMMON_BACKWARD | {"tf32x3": Tile(16, 32, 32, 4, 1, 64)},
+BACKWARD = {
+    "sm_90": _COMMON_BACKWARD
+    | {"tf32x3": Tile(16, 32, 64, 4, 1, 128), "double": Tile(16, 32, 64, 4, 1, 64)},
+    "sm_80": _COMMON_BACKWARD | {"tf32x3": Tile(16, 64, 64, 4, 1, 128)},
     "small": _COMMON_BACKWARD
-    | {"tf32x3": Tile(32, 16, 64, 4, 1, 64), "double": Tile(16, 16, 32, 8, 1, 64)},
+    | {
+        "tf32x3": Tile(16, 32, 64, 4, 1, 128),
+        "ieee": Tile(16, 32, 16, 4, 1, 64),
+        "double": Tile(16, 16, 32, 4, 1, 64),
+    },
 }
-_BACKWARD["sm_100"] = _BACKWARD["sm_90"] | {"half": Tile(64, 32, 128, 4, 1, 128)}
+BACKWARD["sm_100"] = BACKWARD["sm_90"] | {"half": Tile(64, 32, 128, 4, 1, 128)}
 _SMALL_CLASSES = 4  # tiles: classes below that many waste less of smaller tiles
 _MOST_SPLITS = 8
 _FEWEST_WARPS = 4  # Hopper's matrix instruction is one of four warps
@@ -90,7 +96,7 @@ def _cuda_device(device: torch.device) -> Device:
     return Device(capability, shared_memory, properties.multi_processor_count)
 
 
-def _family(device: torch.device) -> str:
+def family(device: torch.device) -> str:
     """Return the row of the tables that serves a device."""
     known = device_of(device)
     if known.shared_memory < 160_000:
@@ -100,27 +106,35 @@ def _family(device: torch.device) -> str:
 
 
 def _choose(table, device: torch.device, kind: str, class_length: float) -> Tile:
-    tile = table[_family(device)][kind]
+    tile = table[family(device)][kind]
     if tile.rows > 64 and class_length < _SMALL_CLASSES * tile.rows:
         return tile._replace(rows=tile.rows // 2, num_warps=max(tile.num_warps // 2, _FEWEST_WARPS))
     return tile
+
+
+def forward_kind(dtype: torch.dtype, precision: str) -> str:
+    """Return the column of `FORWARD` for packed operands of `dtype`."""
+    return {2: "half", 8: "double"}.get(dtype.itemsize, precision)
+
+
+def backward_kind(dtype: torch.dtype, precision: str) -> str:
+    """Return the column of `BACKWARD` for packed operands of `dtype`."""
+    half = "half tf32x3" if precision == "tf32x3" else "half"
+    return {2: half, 8: "double"}.get(dtype.itemsize, precision)
 
 
 def forward_tile(
     device: torch.device, dtype: torch.dtype, precision: str, class_length: float
 ) -> Tile:
     """Return the tile of scores of packed operands of `dtype`; class_length is the mean N / K."""
-    kind = {2: "half", 8: "double"}.get(dtype.itemsize, precision)
-    return _choose(_FORWARD, device, kind, class_length)
+    return _choose(FORWARD, device, forward_kind(dtype, precision), class_length)
 
 
 def backward_tile(
     device: torch.device, dtype: torch.dtype, precision: str, class_length: float
 ) -> Tile:
     """Return the tile of both gradients."""
-    half = "half tf32x3" if precision == "tf32x3" else "half"
-    kind = {2: half, 8: "double"}.get(dtype.itemsize, precision)
-    return _choose(_BACKWARD, device, kind, class_length)
+    return _choose(BACKWARD, device, backward_kind(dtype, precision), class_length)
 
 
 def key_splits(device: torch.device, programs: int, columns: int) -> int:
