@@ -11,6 +11,8 @@ from subprocesses import run_python
 pytest.importorskip("triton")
 
 INSTRUCTIONS = {"sm_80": "HMMA", "sm_90": "HGMMA"}
+# Tiles of fewer rows than HGMMA's 64 are predicted to be faster there.
+NARROW = {("sm_90", "tf32x3", "query_gradient"), ("sm_90", "tf32x3", "key_gradient")}
 PRODUCTS = {"correspondence", "query_gradient", "key_gradient"}
 
 
@@ -27,5 +29,7 @@ def test_compiles_without_spills(arch, precision, tmp_path):
         lines = {line["kernel"]: line for line in csv.DictReader(file)}
     assert lines.keys() >= PRODUCTS | {"layout", "unit_vectors"}
     for name in PRODUCTS:
-        assert lines[name]["instruction"] == INSTRUCTIONS[f"sm_{arch}"]
+        is_narrow = (f"sm_{arch}", precision, name) in NARROW
+        instruction = "HMMA" if is_narrow else INSTRUCTIONS[f"sm_{arch}"]
+        assert lines[name]["instruction"] == instruction
         assert float(lines[name]["fraction"]) > 0
