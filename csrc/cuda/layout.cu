@@ -35,13 +35,14 @@ std::vector<Tensor> layout(const std::vector<Tensor>& labels, int64_t num_segmen
     const Tensor offsets = torch::stable::new_empty(one, {B, num_segments + 1}, ScalarType::Int);
     for (const Tensor& tensor : {one, order, inverse, offsets}) device::lend(tensor);
     tasks.images = int(B);
-    tasks.of[tasks.count++] = {one.const_data_ptr(),
-                               one.stride(0),
-                               one.stride(1),
-                               int(N),
-                               order.mutable_data_ptr<int32_t>(),
-                               inverse.mutable_data_ptr<int32_t>(),
-                               offsets.mutable_data_ptr<int32_t>()};
+    LayoutTask& task = tasks.count++ == 0 ? tasks.first : tasks.second;
+    task = {one.const_data_ptr(),
+            one.stride(0),
+            one.stride(1),
+            int(N),
+            order.mutable_data_ptr<int32_t>(),
+            inverse.mutable_data_ptr<int32_t>(),
+            offsets.mutable_data_ptr<int32_t>()};
     found.insert(found.end(), {order, inverse, offsets});
   }
   if (labels[0].scalar_type() == ScalarType::Int) {

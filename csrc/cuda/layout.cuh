@@ -19,11 +19,11 @@ struct LayoutTask {
 };
 
 struct LayoutTasks {
-  LayoutTask of[2];
+  LayoutTask first, second;
   int count;  // 1 or 2
   int images, classes;
 
-  __device__ const LayoutTask& side(int z) const { return z == 0 ? of[0] : of[1]; }
+  __device__ LayoutTask side(int z) const { return z == 0 ? first : second; }
 };
 
 constexpr int layout_threads = 512;
@@ -35,7 +35,7 @@ __device__ inline int bucket(Label label, int classes) {
 
 template <class Label>
 __global__ void __launch_bounds__(layout_threads) layout_kernel(LayoutTasks tasks) {
-  const LayoutTask& task = tasks.side(blockIdx.z);
+  const LayoutTask task = tasks.side(blockIdx.z);
   const int classes = tasks.classes;
   constexpr int warps = layout_threads / 32;
   __shared__ int counts[warps];
