@@ -29,6 +29,13 @@ PRECISIONS = {
 }
 AMD = ("gfx942",)
 AMD_SHARED_MEMORY = 65_536
+# (architecture, backend, kernel): at most so many loads and stores of spilled registers, which the
+# compiler chose over more registers in memory-bound passes, outside of any product.
+KNOWN_SPILLS = {
+    ("sm_100", "triton", "unit_vectors"): 4,
+    ("sm_100", "cuda", "unit_vectors"): 6,
+    ("sm_120", "cuda", "class_means"): 2,
+}
 PIPES = ("matrix", "mufu", "fma", "alu", "shared", "issue", "turns")
 
 
@@ -69,10 +76,11 @@ def line_of(arch: int | str, backend: str, precision: str, kernel: Compiled) -> 
 
 
 def fits(line: dict[str, object]) -> bool:
-    """Whether a kernel keeps to registers and to the shared memory of a block."""
+    """Whether a kernel keeps to registers, but for `KNOWN_SPILLS`, and to a block's memory."""
     number = line["arch"].removeprefix("sm_")
     most = ARCHITECTURES[int(number)].shared_memory if number.isdigit() else AMD_SHARED_MEMORY
-    return not line["spills"] and line["bytes"] <= most
+    known = KNOWN_SPILLS.get((line["arch"], line["backend"], line["kernel"]), 0)
+    return (line["spills"] or 0) <= known and line["bytes"] <= most
 
 
 def launch_table(lines: list[dict[str, object]], classes: int) -> list[str]:
@@ -146,7 +154,11 @@ def main() -> int:
     unfit = [line for line in lines if not fits(line)]
     for line in unfit:
         print("spills or too much shared memory:", *list(line.values())[:6])
-    print(f"{len(lines)} kernels, {len(unfit)} of them with spills or too much shared memory")
+    known = sum(bool(line["spills"]) for line in lines if line not in unfit)
+    print(
+        f"{len(lines)} kernels, {len(unfit)} of them with spills or too much shared memory, "
+        f"{known} with spills that are known"
+    )
     return 1 if unfit else 0
 
 
