@@ -24,7 +24,7 @@ RUNS = {
         "test_matches_oracle and not cosine and (paper or centred and not raw) "
         "and (float32 or bfloat16) or test_cosine_similarity.py and (ragged or giant) "
         "or test_equal_maxima or spoil or no_temperature or test_sizes or test_gradients_one "
-        "and float64 or test_precision.py or opcheck or weights_sum",
+        "and float64 or test_precision.py or opcheck or backward_sum",
         {},
     ),
     "hopper": (

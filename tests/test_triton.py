@@ -28,7 +28,7 @@ RUNS = {
         " or (equal_maxima and 33 and float32) or (tiny_temperature and float32)"
         " or (max_similarity and zero_vectors and float16 and options0)"
         " or (spoil and nan and float32 and query and False)"
-        " or (weights_sum and 1e-08)",
+        " or (backward_sum and 1e-08)",
         {},
     ),
     "others": (
