@@ -55,7 +55,7 @@ class SPColor(nn.Module):
     """Colour gray images with the colours of references.
 
         (warped ab, S) = WarpNet(backbone(L_T), backbone(RGB_R), ab_R, classes)   (eq. 5-14)
-        ab = ColorVidNet(warped ab, S, L_T)                                      (section III-D)
+        ab = ColorVidNet(warped ab, S, L_T)                                      (eq. 4)
 
     Args:
         backbone: frozen; its weights are not part of the state dict.

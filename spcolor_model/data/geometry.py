@@ -43,7 +43,7 @@ def crop_resize(rgb: np.ndarray, size: int) -> np.ndarray:
         >>> crop_resize(np.zeros((375, 500, 3), np.uint8), 256).shape
         (256, 256, 3)
 
-    Source: the published code; the paper says "rescaled to 256 x 256" (section IV-A).
+    Source: the published code; the paper says "rescaled to 256 x 256" (section IV).
     """
     rgb = as_rgb("rgb", rgb)
     check_count("size", size)
@@ -83,7 +83,7 @@ def self_reference(rgb: np.ndarray, generator: torch.Generator) -> np.ndarray:
         >>> self_reference(photo, torch.Generator().manual_seed(0)).shape
         (480, 480, 3)
 
-    Source: the published code; the paper takes "the original colorized target" (section IV-A).
+    Source: the published code; the paper takes "the original colorized target" (section IV).
     """
     photo = Image.fromarray(as_rgb("rgb", rgb))
     seed = int(torch.randint(2**63 - 1, (), generator=generator))

@@ -64,7 +64,7 @@ class ColorizationPairs(Dataset[Sample]):
         >>> pairs[3, 0].ab.shape
         torch.Size([2, 256, 256])
 
-    Source: paper section IV-A (p = 0.2, S = 256).
+    Source: paper section IV (p = 0.2, S = 256).
     """
 
     def __init__(
