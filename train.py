@@ -11,6 +11,9 @@ A run that was interrupted goes on from its last checkpoint when it is started a
 
 from __future__ import annotations
 
+import json
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,20 +31,25 @@ def main(
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in out.")] = True,
 ) -> None:
     """Train until the last step, or until SIGTERM, which saves first."""
+    # There is nothing to save before the first step.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Loading torch takes seconds that --help should not.
     from spcolor_model.training.config import load_config
     from spcolor_model.training.distributed import process
     from spcolor_model.training.trainer import Trainer, TrainingStoppedError
 
     given = {"max_steps": max_steps, "out": out}
-    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    # Quotes keep a folder such as 2024_01 from being read as a number.
+    options = [f"{name}={json.dumps(str(x))}" for name, x in given.items() if x is not None]
     try:
-        settings = load_config(config, [*(overrides or []), *options])
         with process() as own:
-            Trainer(settings, own, resume=resume).run()
-    except (OSError, TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
-    except TrainingStoppedError as error:
+            try:
+                settings = load_config(config, [*(overrides or []), *options])
+                trainer = Trainer(settings, own, resume=resume)
+            except (FileExistsError, FileNotFoundError, TypeError, ValueError) as error:
+                raise typer.BadParameter(str(error)) from None
+            trainer.run()
+    except (OSError, TrainingStoppedError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 

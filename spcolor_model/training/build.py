@@ -1,4 +1,4 @@
-"""What a configuration stands for: backbone, prior, networks, optimisers."""
+"""What a configuration stands for: photos, backbone, prior, networks, optimisers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
-from ..data import ColorizationPairs
+from ..data import ColorizationPairs, read_manifest
+from ..data.installed import write_installed_photos
 from ..losses import GeneratorLoss
 from ..model import SPColor
 from ..networks import VGG19, Backbone, ColorVidNet, Discriminator, EfficientNetLite0, WarpNet
@@ -21,14 +22,45 @@ from ..networks.conversion import (
 )
 from ..networks.published import find
 from ..networks.weights import load_into, load_state
-from ..prior.centroids import CentroidPrior
+from ..prior.centroids import CentroidPrior, semantic_features
 from ..prior.tensor import GlobalPrior, TensorPrior
 from .classes import prior_rgb
 from .config import BackboneName, NetworkConfig, PriorConfig, PriorKind, TrainConfig
-from .distributed import global_mean
+from .distributed import Process, barrier, global_mean
 
 # About so many photos give features that the clusters are fitted to.
 _PHOTOS_FOR_CLUSTERS = 256
+
+
+def build_pairs(
+    config: TrainConfig, process: Process
+) -> tuple[ColorizationPairs, ColorizationPairs]:
+    """Return the pairs for training and for validation; the first process writes absent photos.
+
+    Raises:
+        FileNotFoundError, ValueError: a manifest or photo that is not there, or no manifest.
+        OSError: photos cannot be written.
+    """
+    data = config.data
+    folder = Path(config.out) / "photos"
+    given = [data.manifest or folder / "train.csv", data.validation or folder / "validation.csv"]
+    if None in (data.manifest, data.validation):
+        if process.is_first and not folder.is_dir():
+            # Complete or absent, like a checkpoint.
+            partial = folder.with_name("photos.partial")
+            write_installed_photos(partial)
+            partial.rename(folder)
+        barrier()
+    train, validation = (
+        ColorizationPairs(
+            read_manifest(path),
+            data.image_size,
+            self_reference_probability=probability,
+            seed=config.seed,
+        )
+        for path, probability in zip(given, (data.self_reference_probability, 0), strict=True)
+    )
+    return train, validation
 
 
 def build_backbone(config: NetworkConfig) -> Backbone:
@@ -46,21 +78,22 @@ def build_backbone(config: NetworkConfig) -> Backbone:
 
 
 def build_prior(
-    config: PriorConfig, photos: ColorizationPairs, centroids: Tensor | None, seed: int
+    config: PriorConfig, photos: ColorizationPairs, seed: int, *, fit: bool = True
 ) -> TensorPrior:
-    """Return the semantic prior; clusters are fitted to the photos unless centroids are given.
+    """Return the semantic prior.
 
     Args:
         config: which prior.
         photos: of the training set.
-        centroids: [K, C] of an earlier run, or None.
         seed: of the clusters.
+        fit: whether clusters are fitted to the photos; else they are 0, to be loaded.
     """
     if config.kind is PriorKind.none:
         return GlobalPrior()
     if config.kind is PriorKind.clusters:
-        if centroids is not None:
-            return CentroidPrior(centroids)
+        if not fit:
+            channels = semantic_features(torch.zeros(1, 3, 32, 32)).shape[1]
+            return CentroidPrior(torch.zeros(config.num_segments, channels))
         some = range(0, len(photos), max(1, len(photos) // _PHOTOS_FOR_CLUSTERS))
         samples = map(photos.__getitem__, some)
         seen = (prior_rgb(x.luminance[None], x.ab[None], config.target) for x in samples)
@@ -116,19 +149,21 @@ class Optimizer:
     """Adam with its schedule, as one thing to step and to save.
 
     Args:
-        config: learning rates and the rest.
+        config: of the moments and the schedule.
         groups: parameters and learning rate of each group.
+        options: further ones of `torch.optim.Adam`.
     """
 
-    def __init__(self, config: TrainConfig, groups: Sequence[tuple[nn.Module, float]]) -> None:
-        options = config.optimizer
+    def __init__(
+        self, config: TrainConfig, groups: Sequence[tuple[nn.Module, float]], **options: object
+    ) -> None:
+        common = config.optimizer
         self.adam = Adam(
             [{"params": list(module.parameters()), "lr": rate} for module, rate in groups],
-            betas=(options.beta1, options.beta2),
-            eps=options.eps,
-            amsgrad=options.amsgrad,
+            betas=(common.beta1, common.beta2),
+            **options,
         )
-        self.schedule = StepLR(self.adam, options.decay_steps, options.decay)
+        self.schedule = StepLR(self.adam, common.decay_steps, common.decay)
 
     def zero_grad(self) -> None:
         self.adam.zero_grad(set_to_none=True)
@@ -142,10 +177,14 @@ class Optimizer:
         return {"adam": self.adam.state_dict(), "schedule": self.schedule.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
+        """Continue as `state_dict` was; ValueError if a moment lacks its parameter's shape."""
         self.adam.load_state_dict(state["adam"])
         self.schedule.load_state_dict(state["schedule"])
-
-
-def photo_folder(config: TrainConfig) -> Path:
-    """Return where the photos of installed packages are written."""
-    return Path(config.out) / "photos"
+        # Adam itself would find out in its next step, or never.
+        for parameter, moments in self.adam.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != parameter.shape:
+                    raise ValueError(
+                        f"{name}: expected shape {list(parameter.shape)}, "
+                        f"got {list(moments[name].shape)}"
+                    )

@@ -6,17 +6,43 @@ another type is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path
 
+import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..losses import LossWeights
 
 PRESETS = Path(__file__).parent / "presets"
+
+_LEAST = {
+    "seed": 0,
+    "max_steps": 0,
+    "luminance_noise": 0,
+    "data.workers": 0,
+    "optimizer.warp_lr": 0,
+    "optimizer.color_lr": 0,
+    "optimizer.discriminator_lr": 0,
+    "optimizer.decay": 0,
+    "optimizer.decay_steps": 1,
+    "network.channels": 1,
+    "network.color_width": 1,
+    "network.discriminator_width": 1,
+    "prior.num_segments": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "log_steps": 1,
+    "image_steps": 1,
+    "checkpoint_steps": 1,
+    "validation_steps": 1,
+    "keep": 1,
+}
 
 
 class BackboneName(Enum):
@@ -93,7 +119,10 @@ class LossConfig:
 
 @dataclass
 class OptimizerConfig:
-    """Adam, and a learning rate that falls by `decay` every `decay_steps`."""
+    """Adam, and a learning rate that falls by `decay` every `decay_steps`.
+
+    `eps` and `amsgrad` are the generator's; the discriminator's are PyTorch's defaults.
+    """
 
     warp_lr: float = 2e-5
     color_lr: float = 2e-5
@@ -170,8 +199,8 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
             OmegaConf.from_dotlist(list(overrides)),
         )
         found = OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"config: {str(error).splitlines()[0]}") from None
+    except (OmegaConfBaseException, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"config: {_message(error)}") from None
     _check(found)
     return found
 
@@ -181,23 +210,19 @@ def as_yaml(config: TrainConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+def _message(error: Exception) -> str:
+    """Return what went wrong on one line, after the name that OmegaConf keeps apart."""
+    name = getattr(error, "full_key", None)
+    text = " ".join(str(error).partition("full_key:")[0].split())
+    return f"{name}: {text}" if name else text
+
+
 def _check(config: TrainConfig) -> None:
-    positive = {
-        "batch_size": config.batch_size,
-        "accumulate": config.accumulate,
-        "keep": config.keep,
-        "log_steps": config.log_steps,
-        "image_steps": config.image_steps,
-        "checkpoint_steps": config.checkpoint_steps,
-        "validation_steps": config.validation_steps,
-        "optimizer.decay_steps": config.optimizer.decay_steps,
-        "prior.num_segments": config.prior.num_segments,
-    }
-    for name, count in positive.items():
-        if count < 1:
-            raise ValueError(f"{name}: expected at least 1, got {count}")
-    if config.max_steps < 0:
-        raise ValueError(f"max_steps: expected at least 0, got {config.max_steps}")
+    for name, least in _LEAST.items():
+        value = attrgetter(name)(config)
+        # NaN compares with nothing.
+        if not least <= value < math.inf:
+            raise ValueError(f"{name}: expected a finite number of at least {least}, got {value}")
     if config.data.image_size < 64 or config.data.image_size % 32:
         raise ValueError(
             f"data.image_size: expected a multiple of 32, at least 64, got {config.data.image_size}"

@@ -5,6 +5,7 @@ Dimensions: B samples, S rows and columns of an image.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Log:
     """
 
     def __init__(self, folder: Path, first_step: int, max_steps: int, *, is_writing: bool) -> None:
-        self.writer = SummaryWriter(folder, purge_step=first_step) if is_writing else None
+        self.writer = SummaryWriter(folder, purge_step=first_step + 1) if is_writing else None
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,6 +51,7 @@ class Log:
 
     def __enter__(self) -> Log:
         self.progress.start()
+        self.last_time = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,14 +59,17 @@ class Log:
         if self.writer is not None:
             self.writer.close()
 
-    def advance(self, rate: float) -> None:
-        """Count a step; rate is in images a second."""
-        self.progress.update(self.task, advance=1, rate=rate)
+    def advance(self, images: int) -> None:
+        """Count a step of so many images, and show how many there are in a second."""
+        now = time.monotonic()
+        self.progress.update(self.task, advance=1, rate=images / (now - self.last_time))
+        self.last_time = now
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
         if self.writer is not None:
-            self.progress.console.print(text, highlight=False)
+            # A path may hold brackets, and must not be broken.
+            self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Write numbers under group/name."""

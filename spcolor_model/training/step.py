@@ -113,7 +113,7 @@ class TrainingStep:
         self, one: Pass, prediction: Prediction
     ) -> tuple[Tensor, dict[str, Tensor]]:
         batch, weights = one.batch, self.loss.weights
-        ab = prediction.ab.float()
+        ab = prediction.ab.to(batch.ab.dtype)
         truth = torch.cat([batch.luminance, batch.ab], dim=1)
         given = {}
         if weights.perceptual or weights.contextual:
@@ -154,7 +154,7 @@ class TrainingStep:
 def _scores(discriminator: nn.Module, batch: Sample, ab: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scores [B, 1] of the true photos and of predicted ab, from one forward."""
     luminance = batch.luminance
-    real, fake = (torch.cat([luminance, x.float()], dim=1) for x in (batch.ab, ab))
+    real, fake = (torch.cat([luminance, x.to(luminance.dtype)], dim=1) for x in (batch.ab, ab))
     return discriminator(torch.cat([real, fake])).chunk(2)
 
 

@@ -40,7 +40,8 @@ def validate(
     names = ("ab_error", "gray_ab_error", "psnr", "similarity", "unrelated")
     share = Subset(pairs, range(process.rank, len(pairs), process.world_size))
     sums = torch.zeros(len(names) + 1, dtype=torch.float64, device=process.device)
-    for sample in DataLoader(share, batch_size=1):
+    # A generator of its own leaves the run's random numbers alone.
+    for sample in DataLoader(share, batch_size=1, generator=torch.Generator()):
         batch = Sample(*(x.to(process.device) for x in sample))
         sums += torch.tensor([*_measure(model, prior, batch, config), 1]).to(sums)
     *totals, count = sum_of_all(sums).tolist()
