@@ -187,7 +187,7 @@ DAMAGE = {
         "state.pt: .*UnpicklingError.*not safe",
     ),
     "code alone": (
-        lambda f: (f / "state.pt").write_bytes(pickle.dumps(Hostile(f / "was_run"))),
+        lambda f: (f / "state.pt").write_bytes(pickle.dumps(Hostile(f / "was_run"), protocol=2)),
         "state.pt: .*cannot be read.*not safe",
     ),
     "a list for a state": (lambda f: torch.save([1], f / "state.pt"), "expected the optimisers"),

@@ -17,7 +17,6 @@ from training_runs import (
     one_thread,  # noqa: F401
     photos,  # noqa: F401
     state,
-    tiny,
     train,
     trainer,
     weights,
@@ -29,14 +28,14 @@ from spcolor_model.training.step import luminance_noise
 from spcolor_model.training.trainer import Trainer
 from spcolor_model.training.validation import validate
 
-# An eps that is large beside the gradients: Adam's update is then proportional to the gradient, not
-# to its sign, which rounding decides where the gradient is nearly 0. Large rates, so that the order
-# of the two updates shows.
+# An eps that is large beside the gradients: the generator's update is then proportional to the
+# gradient, not to its sign, which rounding decides where the gradient is nearly 0. Large rates, so
+# that the order of the two updates shows.
 SMOOTH_ADAM = (
     "optimizer.eps=1.0",
     "optimizer.warp_lr=0.1",
     "optimizer.color_lr=0.1",
-    "optimizer.discriminator_lr=0.1",
+    "optimizer.discriminator_lr=0.001",
     "optimizer.decay_steps=2",
     "optimizer.decay=0.5",
 )
@@ -103,17 +102,18 @@ def test_a_step_is_that_of_the_paper(photos, tmp_path):
     """Three steps: gradients start from 0, Adam goes on, and the rate falls after the second."""
     more = (*SMOOTH_ADAM, "data.self_reference_probability=0.5", "loss.weights.perceptual=0.1")
     actual, expected = (trainer(photos, tmp_path, *more) for _ in range(2))
-    parameters = [list(x.parameters()) for x in (expected.model, expected.discriminator)]
+    networks, rates = (expected.model, expected.discriminator), (0.1, 0.001)
     optimizers = [
-        torch.optim.Adam(x, lr=0.1, betas=(0.5, 0.999), eps=1.0, foreach=False) for x in parameters
+        torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999), eps=eps, foreach=False)
+        for network, rate, eps in zip(networks, rates, (1.0, 1e-8), strict=True)
     ]
     flags = []
     for step, (passes, same) in enumerate(zip(actual.passes, expected.passes, strict=True)):
         before = [copy_of(x) for x in (expected.model, expected.discriminator)]
         terms, prediction = actual.update(passes)
         if step == 2:
-            for adam in optimizers:
-                adam.param_groups[0]["lr"] = 0.05
+            for adam, rate in zip(optimizers, rates, strict=True):
+                adam.param_groups[0]["lr"] = rate / 2
         wanted = plain_step(expected, same[0], optimizers)
         assert {name: x.item() for name, x in terms.items()} == pytest.approx(wanted, rel=1e-5)
         assert not prediction.ab.requires_grad
@@ -252,6 +252,7 @@ class BrightnessPrior(GlobalPrior):
         return (means * 40).long().clamp(0, 39), 0.5 + means / 2
 
 
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
 def test_validation_measures_what_it_says(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("spcolor_model.training.build.GlobalPrior", BrightnessPrior)
     run = trainer(photos, tmp_path, "prior.reference=color")
@@ -287,11 +288,14 @@ def test_validation_measures_what_it_says(photos, tmp_path, monkeypatch):
 
 
 def test_the_configuration_reaches_networks_and_optimisers(photos, tmp_path):
-    run = Trainer(
-        tiny(photos, tmp_path, "optimizer.amsgrad=true", "network.temperature=0.02"),
-        trainer(photos, tmp_path).process,
-    )
+    """eps and amsgrad are the generator's alone, as in the published code."""
+    more = ("optimizer.amsgrad=true", "optimizer.eps=0.001", "network.temperature=0.02")
+    run = trainer(photos, tmp_path, *more)
     assert run.model.options["temperature"] == 0.02
-    groups = [group for optimizer in run.optimizers for group in optimizer.adam.param_groups]
-    assert [group["lr"] for group in groups] == [5e-4, 1e-3, 2e-4]
-    assert all(group["amsgrad"] for group in groups)
+    names = ("lr", "eps", "amsgrad", "betas")
+    betas = (0.5, 0.999)
+    assert [
+        tuple(group[name] for name in names)
+        for optimizer in run.optimizers
+        for group in optimizer.adam.param_groups
+    ] == [(5e-4, 1e-3, True, betas), (1e-3, 1e-3, True, betas), (2e-4, 1e-8, False, betas)]
