@@ -32,7 +32,7 @@ PHOTOS = ("chelsea_left", "china_left", "coffee_left", "rocket_left")
 TARGET = 0.2  # of the error of gray
 STRIDE = 10  # steps between two measurements of the error
 MAX_STEPS = 600
-ALL_STEPS = 300
+ALL_STEPS = 200
 TABLE_LINES = 11
 
 COMMON = (f"batch_size={len(PHOTOS)}", "data.self_reference_probability=1")
