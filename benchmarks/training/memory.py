@@ -1,17 +1,18 @@
 """`python -m benchmarks.training.memory WAY MANIFEST`: peak memory of a full-size training step.
 
-A process for each way, because the peak of a process never falls.
+A process for each way, because its peak is that of all it did. VmHWM begins anew with each program;
+`ru_maxrss` does not, and would be the parent's wherever that was larger.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 from ..machine import ROOT
+from ..memory import _peak_bytes
 from ..peers import WAYS
 from ..problem import Way
 from .matching import matching_by
@@ -34,7 +35,7 @@ def _measure_here(way: Way, manifest: Path) -> float:
     with matching_by(way):
         for _ in range(STEPS):
             problem.step(0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return _peak_bytes() / 1e6
 
 
 if __name__ == "__main__":
