@@ -64,7 +64,7 @@ def measure(run: Run) -> list[tuple[Case, float]]:
     return list(zip(run.cases, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -78,9 +78,9 @@ def _peak_extra(way: Way, case: Case) -> float:
     call = step(case, way, make_inputs(case))
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak restarts from the present size
-    before = _peak_bytes()
+    before = peak_bytes()
     call()
-    return (_peak_bytes() - before) / 1e6
+    return (peak_bytes() - before) / 1e6
 
 
 def _measure_here(way: Way, cases: list[dict]) -> Iterator[float]:

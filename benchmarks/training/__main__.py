@@ -27,7 +27,8 @@ LEGEND = (
     "Ways take turns on the same photos and weights. s/step: median (20-80 % quantiles). Matching "
     "is the operator's or the loop's whole part, layouts or label masks, centring and normalising "
     "included; the boolean-mask loop visits 27 classes, whatever k is. `x`: times that of "
-    "spcolor_ops, the median over the rounds."
+    "spcolor_ops, the median over the rounds. Peak memory is of one run; repeats differ by tens "
+    "of MB."
 )
 FORWARD_TITLE = (
     "WarpNet's forward, 256 channels, 256 x 256, one image, random blocks of classes. The last "

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ..machine import ROOT
-from ..memory import _peak_bytes
+from ..memory import peak_bytes
 from ..peers import WAYS
 from ..problem import Way
 from .matching import matching_by
@@ -35,7 +35,7 @@ def _measure_here(way: Way, manifest: Path) -> float:
     with matching_by(way):
         for _ in range(STEPS):
             problem.step(0)
-    return _peak_bytes() / 1e6
+    return peak_bytes() / 1e6
 
 
 if __name__ == "__main__":
