@@ -50,6 +50,11 @@ class Prediction(NamedTuple):
         """S of paper eq. 14, [B, H/4, W/4]."""
         return self.warped[:, 2]
 
+    @property
+    def unrelated(self) -> Tensor:
+        """Where nothing was warped, as the reference lacks the class, [B, H/4, W/4] bool."""
+        return (self.warped == 0).all(dim=1)
+
 
 class SPColor(nn.Module):
     """Colour gray images with the colours of references.

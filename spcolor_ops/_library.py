@@ -152,11 +152,8 @@ def _without_autocast(reference):
 
 def _first_tensor(tensors_and_options) -> torch.Tensor:
     """Return the first tensor of an operator's arguments; a list stands for its tensors."""
-    for argument in tensors_and_options:
-        candidate = argument[0] if isinstance(argument, list) else argument
-        if isinstance(candidate, torch.Tensor):
-            return candidate
-    raise TypeError("expected a tensor among the arguments")
+    firsts = (x[0] if isinstance(x, list) else x for x in tensors_and_options)
+    return next(x for x in firsts if isinstance(x, torch.Tensor))
 
 
 def refuse_second_derivative(backend: str):

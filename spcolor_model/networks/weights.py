@@ -109,7 +109,6 @@ def load_into(
     state: Mapping[str, Tensor],
     *,
     source: str | Path,
-    prefix: str = "",
     ignore: Sequence[str] = (),
 ) -> None:
     """Load tensors into a module whose names and shapes they must have exactly.
@@ -118,7 +117,6 @@ def load_into(
         module: the one to load into.
         state: tensors by name, as of `load_state`.
         source: where they come from, for messages.
-        prefix: names that begin so are the module's, without it; others are left out.
         ignore: a further name may be in `state` if it begins with one of these.
 
     Raises:
@@ -126,26 +124,25 @@ def load_into(
             module is then as it was.
 
     Example:
-        >>> load_into(vit, load_state(path), source=path, prefix="backbone.")
+        >>> load_into(vgg, load_state(path), source=path)
     """
     expected = module.state_dict()
-    found = {name.removeprefix(prefix): x for name, x in state.items() if name.startswith(prefix)}
-    missing = [name for name in expected if name not in found]
+    missing = [name for name in expected if name not in state]
     unexpected = [
-        name for name in found if name not in expected and not name.startswith(tuple(ignore))
+        name for name in state if name not in expected and not name.startswith(tuple(ignore))
     ]
     if missing or unexpected:
         lists = {"missing": missing, "unexpected": unexpected}
         got = "; ".join(f"{len(x)} {kind}: {_shorten(x)}" for kind, x in lists.items() if x)
         raise ValueError(f"{source}: expected the tensors of {type(module).__name__}, got {got}")
     wrong = [
-        f"{name}: expected shape {list(x.shape)}, got {list(found[name].shape)}"
+        f"{name}: expected shape {list(x.shape)}, got {list(state[name].shape)}"
         for name, x in expected.items()
-        if x.shape != found[name].shape
+        if x.shape != state[name].shape
     ]
     if wrong:
         raise ValueError(f"{source}: {_shorten(wrong, '; ')}")
-    module.load_state_dict({name: found[name] for name in expected})
+    module.load_state_dict({name: state[name] for name in expected})
 
 
 def _shorten(names: Sequence[str], separator: str = ", ") -> str:

@@ -23,7 +23,8 @@ def prior_rgb(luminance: Tensor, ab: Tensor, seen: Seen) -> Tensor:
         ab: [B, 2, H, W].
         seen: which of both.
     """
-    return lab_to_rgb(torch.cat([luminance, ab if seen is Seen.color else ab * 0], dim=1))
+    seen_ab = ab if seen is Seen.color else torch.zeros_like(ab)
+    return lab_to_rgb(torch.cat([luminance, seen_ab], dim=1))
 
 
 @torch.no_grad()

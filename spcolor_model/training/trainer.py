@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..model import Prediction
 from ..prior.tensor import TensorPrior
 from . import checkpoint
 from .build import (
@@ -124,7 +125,7 @@ class Trainer:
             is_stopping = self._is_stopping(terms)
             log.advance(config.batch_size * config.accumulate * process.world_size)
             if self.step % config.log_steps == 0:
-                self._log_terms(log, terms, prediction.similarity)
+                self._log_terms(log, terms, prediction)
             if self.step % config.image_steps == 0:
                 log.images(passes[-1], prediction, self.step)
             # Who asks to stop may not wait for long.
@@ -181,15 +182,15 @@ class Trainer:
             )
         return is_stopping
 
-    def _log_terms(self, log: Log, terms: dict[str, Tensor], similarity: Tensor) -> None:
+    def _log_terms(self, log: Log, terms: dict[str, Tensor], prediction: Prediction) -> None:
         values = {name: global_mean(term).item() for name, term in terms.items()}
         log.scalars("loss", values, self.step)
         log.scalars(
             "similarity",
             {
-                "mean": similarity.mean().item(),
-                "max": similarity.max().item(),
-                "unrelated": (similarity == 0).float().mean().item(),
+                "mean": prediction.similarity.mean().item(),
+                "max": prediction.similarity.max().item(),
+                "unrelated": prediction.unrelated.float().mean().item(),
             },
             self.step,
         )

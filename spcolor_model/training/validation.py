@@ -68,7 +68,7 @@ def _measure(
         _error(torch.zeros_like(batch.ab), batch.ab),
         peak_signal_noise_ratio(truth, found, data_range=1),
         prediction.similarity.mean().item(),
-        (prediction.similarity == 0).float().mean().item(),
+        prediction.unrelated.float().mean().item(),
     ]
 
 
