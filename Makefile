@@ -37,7 +37,7 @@ bench: $(LIBRARY)
 cuda: $(CUDA_LIBRARY)
 
 quality: $(LIBRARY)
-	$(BIN)/python -m benchmarks.photos
+	$(BIN)/python -m spcolor_model.data.packaged
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.robustness
 

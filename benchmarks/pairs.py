@@ -1,4 +1,4 @@
-"""Target and reference pairs built from the photos of `benchmarks.photos`.
+"""Target and reference pairs built from the photos of `spcolor_model.data.packaged`.
 
 "Full" pairs: the reference shows everything that the target shows, and the target's own colours are
 the truth. "Removed" pairs: the target has one object that the reference lacks; its mask is known
@@ -20,9 +20,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from spcolor_model.data.packaged import FOLDER
 from spcolor_model.images import read_image
-
-from .photos import FOLDER
 
 LONGEST_SIDE = 1024
 
@@ -154,7 +153,7 @@ def all_pairs(folder: Path = FOLDER) -> Iterator[Pair]:
     """Yield every pair, the full ones first.
 
     Raises:
-        FileNotFoundError: a photo is not there; `python -m benchmarks.photos` fetches it.
+        FileNotFoundError: a photo is not there; `python -m spcolor_model.data.packaged` fetches it.
     """
     read = partial(_read, folder)
     for split, rows in NEIGHBOURS.items():

