@@ -63,7 +63,9 @@ def psnr(rgb: np.ndarray, truth: np.ndarray) -> float:
 
 
 def ssim(rgb: np.ndarray, truth: np.ndarray) -> float:
-    """Return the structural similarity of two [H, W, 3] uint8, over a Gaussian of 1.5 pixels.
+    """Return the structural similarity of two [H, W, 3] uint8.
+
+    The window is a Gaussian of 1.5 pixels, and the borders are reflected.
 
     Example:
         >>> ssim(photo, photo)

@@ -1,0 +1,267 @@
+"""Evaluation: every measure and input of a network against a formula of its own."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from model_photos import chelsea, coffee
+from PIL import Image
+
+pytest.importorskip("torchmetrics")
+
+import scipy.linalg
+import skimage.metrics
+from skimage.color import rgb2lab
+from torchvision import models
+
+from spcolor_model.data import crop_resize
+from spcolor_model.evaluation import (
+    PUBLISHED,
+    STANDARD,
+    find_networks,
+)
+from spcolor_model.evaluation.distribution import frechet_distance, kernel_distance
+from spcolor_model.evaluation.measures import ab_error, colorfulness, psnr, ssim, unit_range
+from spcolor_model.evaluation.networks import inception_features
+from spcolor_model.features import network
+
+RANDOM = np.random.default_rng(0)
+ONE, OTHER = coffee((70, 50)), chelsea((70, 50))
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Pictures this small only lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return find_networks("efficientnet_lite0", "cpu")
+
+
+def features(count, channels=6, shift=0.0):
+    return torch.from_numpy(RANDOM.normal(shift, 1, (count, channels)))
+
+
+# Distances of sets
+
+
+def test_frechet_distance_is_the_formula():
+    one, other = features(80), features(60, shift=0.5) ** 2
+    covariances = [np.cov(x.numpy(), rowvar=False) for x in (one, other)]
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
+    means = (one.mean(0) - other.mean(0)).numpy()
+    expected = means @ means + np.trace(covariances[0] + covariances[1] - 2 * root)
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_set_has_no_distance_to_itself():
+    one = features(80)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
+    assert kernel_distance(one[:2], one[:2]).mean < 0  # unbiased: pairs of equals are in it
+
+
+@pytest.mark.parametrize(("count", "other"), [(5, 60), (60, 5)])
+def test_fewer_pictures_than_channels_have_no_frechet_distance(count, other):
+    assert frechet_distance(features(count), features(other)) is None
+    assert frechet_distance(features(6), features(6)) is not None
+
+
+def kernel_formula(one, other):
+    """The unbiased estimate over all pictures."""
+
+    def kernel(x, y):
+        return (x.numpy() @ y.numpy().T / x.shape[1] + 1) ** 3
+
+    def within(x):
+        k = kernel(x, x)
+        return (k.sum() - np.trace(k)) / (len(x) * (len(x) - 1))
+
+    return within(one) + within(other) - 2 * kernel(one, other).mean()
+
+
+def test_kernel_distance_is_the_formula():
+    one, other = features(2), features(2, shift=0.5)
+    # Each subset is the set.
+    found = kernel_distance(one, other)
+    assert found.mean == pytest.approx(kernel_formula(one, other), rel=1e-9)
+    assert found.std == pytest.approx(0, abs=1e-9)
+    one, other = features(80), features(60, shift=0.5)
+    found = kernel_distance(one, other)
+    error = 4 * found.std / math.sqrt(100)
+    assert found.std > 0
+    assert found.mean == pytest.approx(kernel_formula(one, other), abs=error)
+
+
+def test_kernel_distance_is_the_same_in_every_call_and_draws_no_numbers():
+    one, other = features(40), features(40)
+    before = torch.random.get_rng_state()
+    assert kernel_distance(one, other) == kernel_distance(one, other)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_one_picture_has_no_kernel_distance():
+    with pytest.raises(ValueError, match=r"pictures: expected at least 2 for a kernel .*, got 1"):
+        kernel_distance(features(1), features(5))
+
+
+# Measures of a picture
+
+
+def test_colorfulness_is_the_formula():
+    red, green, blue = ONE.astype(np.float64).reshape(-1, 3).T
+    rg, yb = red - green, 0.5 * (red + green) - blue
+    spread = math.sqrt(np.var(rg) + np.var(yb))
+    expected = spread + 0.3 * math.sqrt(np.mean(rg) ** 2 + np.mean(yb) ** 2)
+    assert colorfulness(ONE) == pytest.approx(expected, rel=1e-12)
+    assert colorfulness(np.full((3, 3, 3), 77, np.uint8)) == 0
+
+
+def test_psnr_and_ssim_are_those_of_scikit_image():
+    expected = skimage.metrics.peak_signal_noise_ratio(ONE, OTHER, data_range=255)
+    assert psnr(ONE, OTHER) == pytest.approx(expected, rel=1e-6)
+    # scikit-image leaves the border of 5 pixels out, which torchmetrics reflects.
+    expected = skimage.metrics.structural_similarity(
+        *(np.pad(rgb, ((5, 5), (5, 5), (0, 0)), mode="reflect") for rgb in (ONE, OTHER)),
+        channel_axis=2,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert ssim(ONE, OTHER) == pytest.approx(expected, abs=1e-6)
+    assert psnr(ONE, ONE) == math.inf
+
+
+def test_ab_error_is_the_mean_distance():
+    difference = (rgb2lab(ONE / 255) - rgb2lab(OTHER / 255))[..., 1:]
+    expected = np.sqrt((difference**2).sum(-1)).mean()
+    assert ab_error(ONE, OTHER) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_stand_in_of_lpips_is_the_formula(networks):
+    maps = [
+        [
+            level.double().numpy()[0]
+            for level in network().forward_intermediates(
+                (255 * unit_range(rgb) - 127) / 128, intermediates_only=True
+            )
+        ]
+        for rgb in (ONE, OTHER)
+    ]
+    expected = 0.0
+    for pair in zip(*maps, strict=True):
+        x, y = (level / np.linalg.norm(level, axis=0) for level in pair)
+        expected += ((x - y) ** 2).sum(0).mean()
+    found = networks.perceptual.distance(unit_range(ONE), unit_range(OTHER))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+# Protocols
+
+
+def test_pictures_of_a_protocol():
+    large = np.array(Image.fromarray(ONE).resize((300, 270)))
+    assert STANDARD.picture(large) is large
+    found = PUBLISHED.picture(large)
+    lab = np.stack([rgb2lab(crop_resize(large, 256))[..., i] for i in range(3)], -1)
+    expected = (np.clip(skimage.color.lab2rgb(lab), 0, 1) * 255).astype(np.uint8)
+    # Lab in float32 may fall below the integer that it came from.
+    assert abs(found.astype(int) - expected).max() <= 1
+    assert (found != crop_resize(large, 256)).any()
+    assert PUBLISHED.picture(found) is found
+
+
+def test_stretching_is_antialiased_in_one_protocol_alone():
+    large = RANDOM.integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    for protocol, antialias in ((STANDARD, True), (PUBLISHED, False)):
+        found = protocol.stretch(large, 64)
+        exact = F.interpolate(
+            255 * unit_range(large), (64, 64), mode="bilinear", antialias=antialias
+        )
+        difference = abs(found.astype(float) - exact[0].permute(1, 2, 0).numpy())
+        assert difference.max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("protocol", "short", "top", "left"),
+    [
+        (STANDARD, 256, 16, 58),
+        (PUBLISHED, 224, 0, 37),
+    ],
+)
+def test_the_centre_that_is_classified(protocol, short, top, left):
+    picture = RANDOM.integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    width = int(short * 400 / 300)
+    scaled = np.array(Image.fromarray(picture).resize((width, short), Image.BILINEAR))
+    left = round((width - 224) / 2)
+    assert (protocol.center(picture) == scaled[top : top + 224, left : left + 224]).all()
+
+
+@pytest.fixture
+def inception():
+    torch.manual_seed(0)
+    return models.inception_v3(transform_input=True, init_weights=False).eval()
+
+
+@pytest.mark.parametrize("protocol", [STANDARD, PUBLISHED])
+def test_features_are_mixed_7c_of_inputs_that_are_normalised_once_or_twice(inception, protocol):
+    image = torch.from_numpy(RANDOM.random((1, 3, 80, 80), np.float32))
+    seen = 2 * image.double().numpy() - 1
+    if protocol is PUBLISHED:
+        mean, std = MEAN[:, None, None], STD[:, None, None]
+        seen = 2 * (seen * std + mean) - 1
+        assert seen.std() < 0.5 * (2 * image - 1).std()
+    maps = []
+    hook = inception.Mixed_7c.register_forward_hook(lambda *given: maps.append(given[2]))
+    entered = []
+    first = inception.Conv2d_1a_3x3.register_forward_pre_hook(lambda _, x: entered.append(x[0]))
+    found = inception_features(inception).extract(image, protocol)
+    hook.remove()
+    first.remove()
+    np.testing.assert_allclose(entered[0].numpy(), seen, atol=1e-5)
+    np.testing.assert_allclose(found, maps[0].mean(dim=(2, 3)), rtol=1e-4, atol=1e-6)
+
+
+# Networks
+
+
+def test_auto_takes_what_is_in_the_cache_and_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_network)
+    found = find_networks("auto", "cpu")
+    assert {one.name for one in found[:3]} == {"efficientnet_lite0"}
+    (tmp_path / "checkpoints").mkdir()
+    url = models.ResNet101_Weights.IMAGENET1K_V1.url
+    state = models.resnet101().state_dict()
+    torch.save(state, tmp_path / "checkpoints" / url.rpartition("/")[2])
+    found = find_networks("auto", "cpu")
+    names = ["efficientnet_lite0", "resnet101", "efficientnet_lite0"]
+    assert [one.name for one in found[:3]] == names
+    image = torch.from_numpy(RANDOM.random((1, 3, 224, 224), np.float32))
+    resnet = models.resnet101()
+    resnet.load_state_dict(state)
+    normalised = ((image.numpy() - MEAN[:, None, None]) / STD[:, None, None]).astype(np.float32)
+    with torch.inference_mode():
+        expected = resnet.eval()(torch.from_numpy(normalised))
+        torch.testing.assert_close(found.classifier.classify(image), expected, rtol=1e-3, atol=0.1)
+
+
+def no_network(*_arguments, **_options):
+    raise OSError("no network")
+
+
+def test_asked_for_by_name_a_network_is_never_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    with pytest.raises(FileNotFoundError, match=r"inception_v3.*pth: no such file, and https://"):
+        find_networks("inception", "cpu")
+    with pytest.raises(ValueError, match=r"features: expected one of 'auto', .*, got 'vgg'"):
+        find_networks("vgg", "cpu")
