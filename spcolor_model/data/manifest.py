@@ -1,4 +1,4 @@
-"""Manifests: which photos are trained with which references, as a CSV file.
+"""Manifests: which photos are trained with which references, as a CSV or Parquet file.
 
     target,reference,licence
     photos/a.jpg,photos/b.jpg,CC0
@@ -6,7 +6,8 @@
 
 Columns `target` and `reference` are paths relative to the manifest's folder (or absolute); every
 other column is for people. A row without a reference is a photo that has no partner: it is always
-its own reference. The encoding is UTF-8.
+its own reference. A column `split` tells apart what is trained with and what is not. The encoding
+is UTF-8. `spcolor prepare` writes the same columns as Parquet.
 """
 
 from __future__ import annotations
@@ -34,32 +35,44 @@ class Pair(NamedTuple):
     reference: Path | None = None
 
 
-def read_manifest(path: str | Path) -> list[Pair]:
+def read_manifest(path: str | Path, split: str | None = None) -> Sequence[Pair]:
     """Return the pairs of a manifest, in its order, with paths that can be opened.
+
+    Args:
+        path: of a CSV file, or of a Parquet file with the suffix .parquet.
+        split: of the rows to return, such as "train" or "held-out"; all unless given.
 
     Raises:
         FileNotFoundError: the manifest or a photo is not there.
-        ValueError: no CSV in UTF-8, a column is missing, a row has no target, its target as the
-            reference, or too few or too many fields, a pair occurs twice, or there is no pair. The
-            message names file and line.
+        ValueError: no CSV in UTF-8 and no Parquet, a column is missing, a row has no target, its
+            target as the reference, or too few or too many fields, a pair occurs twice, or there is
+            no pair. The message names file and line.
 
     Example:
-        >>> read_manifest("photos/train.csv")[0]
+        >>> read_manifest("data/manifest.parquet", split="train")[0]
         Pair(target=PosixPath('photos/a.jpg'), reference=PosixPath('photos/b.jpg'))
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a manifest, got no file at that path")
+    if path.suffix.lower() == ".parquet":
+        # Whoever has no such file needs no pyarrow.
+        from .prepare.pairs import ParquetPairs
+
+        return ParquetPairs(path, split)
+    columns = (*COLUMNS, "split") if split else COLUMNS
     photos: dict[str, Path] = {}
     lines: dict[Pair, int] = {}
-    for line, row in _rows(path):
+    for line, row in _rows(path, columns):
+        if split and row["split"].strip() != split:
+            continue
         place = f"{path}, line {line}"
         names = [row[column].strip() for column in COLUMNS]
         if not names[0]:
             raise ValueError(f"{place}: expected a target, got an empty field")
         # A photo of many pairs is looked up once and shares one path.
         for name in filter(None, names):
-            photos[name] = photos.get(name) or _existing(path.parent / name, place)
+            photos[name] = photos.get(name) or existing(path.parent / name, place)
         pair = Pair(photos[names[0]], photos.get(names[1]))
         if pair.target == pair.reference:
             raise ValueError(
@@ -70,7 +83,8 @@ def read_manifest(path: str | Path) -> list[Pair]:
             raise ValueError(f"{place}: expected each pair once, got that of line {lines[pair]}")
         lines[pair] = line
     if not lines:
-        raise ValueError(f"{path}: expected at least one pair, got none")
+        of_split = f" of split {split!r}" if split else ""
+        raise ValueError(f"{path}: expected at least one pair{of_split}, got none")
     return list(lines)
 
 
@@ -125,16 +139,27 @@ def check_manifest(path: str | Path) -> list[str]:
     return [problem for photo in photos if (problem := _problem(photo))]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def existing(photo: Path, place: str) -> Path:
+    """Return the path of a photo, if there is one; `place` is where the path was read.
+
+    Raises:
+        FileNotFoundError: there is no file.
+    """
+    if not photo.is_file():
+        raise FileNotFoundError(f"{place}: expected a photo, got no file at {photo}")
+    return photo
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and fields by column of every row."""
     # A spreadsheet may put a byte order mark in front.
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
             found = reader.fieldnames or []
-            if not set(COLUMNS) <= set(found):
+            if not set(columns) <= set(found):
                 raise ValueError(
-                    f"{path}, line 1: expected columns {', '.join(COLUMNS)}, "
+                    f"{path}, line 1: expected columns {', '.join(columns)}, "
                     f"got {', '.join(found) or 'none'}"
                 )
             for row in reader:
@@ -152,12 +177,6 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 f"{path}, line {reader.reader.line_num}: expected comma-separated values, "
                 f"got: {error}"
             ) from None
-
-
-def _existing(photo: Path, place: str) -> Path:
-    if not photo.is_file():
-        raise FileNotFoundError(f"{place}: expected a photo, got no file at {photo}")
-    return photo
 
 
 def _relative(photo: str | Path, folder: Path) -> str:

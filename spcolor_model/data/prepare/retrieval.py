@@ -1,0 +1,120 @@
+"""References for each photo: alike as a whole, then alike part by part.
+
+Dimensions: P photos, Q targets, N candidates of one target, 49 cells, 64 channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .collection import Collection
+from .groups import is_duplicate
+from .neighbours import Neighbours, in_blocks
+
+_HISTOGRAM_WEIGHT = 0.25
+# Targets of one thread at a time: the maps of the arrays live as long.
+_BLOCK = 32
+
+
+class Sides(NamedTuple):
+    """Which photos are trained with, and which are held out; a duplicate is neither.
+
+    Attributes:
+        train, held_out: [P] bool.
+    """
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+class References(NamedTuple):
+    """What was found for some targets, the best of each first.
+
+    Attributes:
+        target: the photo.
+        references: photos; none where the target has no like.
+        scores: of each reference.
+    """
+
+    target: int
+    references: np.ndarray
+    scores: np.ndarray
+
+
+def retrieve(
+    photos: Collection,
+    index: Neighbours,
+    sides: Sides,
+    *,
+    references: int,
+    candidates: int,
+    threads: int,
+) -> Iterator[References]:
+    """Find the references of every photo that is on a side, in order.
+
+    Targets of training have references of training alone; held-out ones may have any. Candidates
+    are the nearest as a whole, at most half of the photos there are. A score is, averaged over the
+    target's cells, the best cosine among the candidate's cells plus 0.25 times the correlation of
+    the two cells' luminance histograms.
+
+    Args:
+        photos: with their arrays.
+        index: of `whole`.
+        sides: of the photos.
+        references: how many to keep of each target.
+        candidates: how many to compare part by part.
+        threads: how many.
+
+    Source: paper section IV, after He et al. 2018.
+    """
+    phash = photos.column("phash").to_numpy()
+    # Who are asked for a target of training, and of a held-out one.
+    pools = (sides.train, sides.train | sides.held_out)
+
+    def find(targets: np.ndarray) -> list[References]:
+        whole, cells, histograms = map(photos.load, ("whole", "cells", "histograms"))
+        found = []
+        for target in targets:
+            among = pools[int(sides.held_out[target])]
+            count = min(candidates, int(among.sum()) // 2)
+            # One more, because most targets find themselves.
+            (cosines,), (near,) = index.search(whole[target : target + 1], count + 1, among)
+            usable = (near >= 0) & (near != target)
+            usable &= ~is_duplicate(phash[target], phash[near], cosines)
+            near = near[usable][:count]
+            scores = _scores(cells, histograms, target, near)
+            best = np.lexsort((near, -scores))[:references]
+            found.append(References(int(target), near[best], scores[best]))
+        return found
+
+    for block in in_blocks(find, np.flatnonzero(pools[1]), threads, _BLOCK):
+        yield from block
+
+
+def _scores(cells: np.ndarray, histograms: np.ndarray, target: int, near: np.ndarray) -> np.ndarray:
+    """Return the score [N] float32 of each candidate.
+
+    Args:
+        cells: [P, 49, 64] float16.
+        histograms: [P, 49, 10] uint16.
+        target: a photo.
+        near: [N] candidates.
+    """
+    own, theirs = (torch.from_numpy(cells[rows].astype(np.float32)) for rows in (target, near))
+    cosines, matches = (theirs @ own.T).max(dim=1)
+    own, theirs = (_standard(histograms[rows]) for rows in (target, near))
+    matched = theirs.take_along_dim(matches[..., None], dim=1)
+    correlations = (own * matched).sum(dim=2)
+    return (cosines + _HISTOGRAM_WEIGHT * correlations).mean(dim=1).numpy()
+
+
+def _standard(histograms: np.ndarray) -> Tensor:
+    """Return histograms [..., 10] whose products are their correlations; 0 where all are equal."""
+    counts = torch.from_numpy(histograms.astype(np.float32))
+    return F.normalize(counts - counts.mean(dim=-1, keepdim=True), dim=-1)
