@@ -194,7 +194,7 @@ def prepare(
                 shard=shard and report.parse_shard(shard),
                 workers=workers,
             )
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     report.show(summary, output)
 

@@ -13,15 +13,23 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .collection import Collection
 from .neighbours import Neighbours, in_blocks
+from .parts import Parts
 
 # Two files of one photo: other sizes, other compression.
-DUPLICATE_BITS = 6
-DUPLICATE_COSINE = 0.97
-# Two photos of one scene: other frames of a shot, other views.
-VIEW_COSINE = 0.9
-# So many neighbours of each photo are looked at; groups grow from one to the next.
+DUPLICATE_BITS = 4
+DUPLICATE_COSINE = 0.9
+# Two photos of one scene: frames of a shot, views. Unrelated photos whose features are as near have
+# a correlation around 0, the highest 0.2 (docs/data.md).
+_VIEW_COSINE = 0.6
+_VIEW_CORRELATION = 0.3
+# Among so many neighbours duplicates are looked for, and among so few other views: each chance
+# likeness joins two groups, and at one of them a photo all would be joined.
 _NEIGHBOURS = 32
+_NEAREST = 8
+# Photos of one thread at a time: the maps of the arrays live as long.
+_BLOCK = 256
 
 
 class Edges(NamedTuple):
@@ -29,56 +37,71 @@ class Edges(NamedTuple):
 
     Attributes:
         one, other: [E] int64, photos, one < other.
-        cosine: [E] float32.
+        is_duplicate: [E] bool; they are one photo.
     """
 
     one: np.ndarray
     other: np.ndarray
-    cosine: np.ndarray
-
-
-def find_edges(index: Neighbours, whole: np.ndarray, threads: int) -> Edges:
-    """Return the pairs of photos whose features have a cosine of at least `VIEW_COSINE`.
-
-    Args:
-        index: of the photos.
-        whole: [P, C] float16, unit rows.
-        threads: how many.
-    """
-
-    def near(photos: np.ndarray) -> np.ndarray:
-        cosines, found = index.search(whole[photos], _NEIGHBOURS + 1)
-        row, column = np.nonzero((cosines >= VIEW_COSINE) & (found >= 0))
-        return np.rec.fromarrays(
-            [photos[row], found[row, column], cosines[row, column]], names="one,other,cosine"
-        )
-
-    edges = np.concatenate([near(np.arange(0)), *in_blocks(near, np.arange(len(whole)), threads)])
-    edges = edges[edges["one"] != edges["other"]]
-    one = np.minimum(edges["one"], edges["other"])
-    other = np.maximum(edges["one"], edges["other"])
-    # A pair is found from both ends, or from one.
-    _, first = np.unique(one * len(whole) + other, return_index=True)
-    return Edges(one[first], other[first], edges["cosine"][first])
+    is_duplicate: np.ndarray
 
 
 def is_duplicate(one: np.ndarray, other: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """Tell which pairs are one photo, by their perceptual hashes (uint64) and their cosine."""
+    """Tell which pairs are one photo, by their perceptual hashes (uint64) and their cosine.
+
+    Example:
+        >>> is_duplicate(np.uint64([7]), np.uint64([6]), np.array([0.99]))
+        array([ True])
+    """
     bits = np.unpackbits((one ^ other)[..., None].view(np.uint8), axis=-1).sum(axis=-1)
     return (bits <= DUPLICATE_BITS) & (cosine >= DUPLICATE_COSINE)
 
 
-def find_duplicates(edges: Edges, phash: np.ndarray, pixels: np.ndarray) -> dict[int, int]:
+def find_edges(photos: Collection, index: Neighbours, threads: int) -> Edges:
+    """Return the pairs of photos that are one, or two of one scene.
+
+    Args:
+        photos: with their arrays.
+        index: of `whole`.
+        threads: how many.
+    """
+    phash = photos.column("phash").to_numpy()
+
+    def find(block: np.ndarray) -> np.ndarray:
+        parts, edges = Parts(photos), [np.empty((0, 3), np.int64)]
+        found = index.search(photos.load("whole")[block], _NEIGHBOURS + 1)
+        for photo, cosines, near in zip(block, *found, strict=True):
+            usable = (near >= 0) & (near != photo) & (cosines >= _VIEW_COSINE)
+            cosines, near = cosines[usable], near[usable]
+            same = is_duplicate(phash[photo], phash[near], cosines)
+            views = same.copy()
+            for place, other in enumerate(near[:_NEAREST]):
+                views[place] |= _is_view(parts, photo, other)
+            ends = np.sort(np.stack(np.broadcast_arrays(photo, near), axis=1), axis=1)
+            edges.append(np.column_stack([ends, same])[views])
+        return np.concatenate(edges)
+
+    blocks = in_blocks(find, np.arange(len(photos.photos)), threads, _BLOCK)
+    # A pair is found from both ends, or from one.
+    edges = np.unique(np.concatenate([np.empty((0, 3), np.int64), *blocks]), axis=0)
+    return Edges(edges[:, 0], edges[:, 1], edges[:, 2].astype(bool))
+
+
+def _is_view(parts: Parts, one: int, other: int) -> bool:
+    """Tell whether two photos show one scene, as both see it."""
+    correlations = [parts.compare(*ends)[1][0] for ends in ((one, [other]), (other, [one]))]
+    return np.mean(correlations) >= _VIEW_CORRELATION
+
+
+def find_duplicates(edges: Edges, pixels: np.ndarray) -> dict[int, int]:
     """Return the photos to drop, each with the one that is kept in its place.
 
     Of duplicates the largest is kept, of equal ones that of the first path.
 
     Args:
         edges: of the photos.
-        phash: [P] uint64.
         pixels: [P] width times height.
     """
-    same = is_duplicate(phash[edges.one], phash[edges.other], edges.cosine)
+    same = edges.is_duplicate
     rank = np.empty(len(pixels), np.int64)
     rank[np.argsort(-pixels, kind="stable")] = np.arange(len(pixels))
     ends = np.stack([edges.one[same], edges.other[same]], axis=1)

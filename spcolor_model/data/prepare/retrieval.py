@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from .collection import Collection
 from .groups import is_duplicate
 from .neighbours import Neighbours, in_blocks
+from .parts import Parts
 
 _HISTOGRAM_WEIGHT = 0.25
 # Targets of one thread at a time: the maps of the arrays live as long.
@@ -78,7 +76,7 @@ def retrieve(
     pools = (sides.train, sides.train | sides.held_out)
 
     def find(targets: np.ndarray) -> list[References]:
-        whole, cells, histograms = map(photos.load, ("whole", "cells", "histograms"))
+        whole, parts = photos.load("whole"), Parts(photos)
         found = []
         for target in targets:
             among = pools[int(sides.held_out[target])]
@@ -88,33 +86,11 @@ def retrieve(
             usable = (near >= 0) & (near != target)
             usable &= ~is_duplicate(phash[target], phash[near], cosines)
             near = near[usable][:count]
-            scores = _scores(cells, histograms, target, near)
+            cosines, correlations = parts.compare(target, near)
+            scores = cosines + _HISTOGRAM_WEIGHT * correlations
             best = np.lexsort((near, -scores))[:references]
             found.append(References(int(target), near[best], scores[best]))
         return found
 
     for block in in_blocks(find, np.flatnonzero(pools[1]), threads, _BLOCK):
         yield from block
-
-
-def _scores(cells: np.ndarray, histograms: np.ndarray, target: int, near: np.ndarray) -> np.ndarray:
-    """Return the score [N] float32 of each candidate.
-
-    Args:
-        cells: [P, 49, 64] float16.
-        histograms: [P, 49, 10] uint16.
-        target: a photo.
-        near: [N] candidates.
-    """
-    own, theirs = (torch.from_numpy(cells[rows].astype(np.float32)) for rows in (target, near))
-    cosines, matches = (theirs @ own.T).max(dim=1)
-    own, theirs = (_standard(histograms[rows]) for rows in (target, near))
-    matched = theirs.take_along_dim(matches[..., None], dim=1)
-    correlations = (own * matched).sum(dim=2)
-    return (cosines + _HISTOGRAM_WEIGHT * correlations).mean(dim=1).numpy()
-
-
-def _standard(histograms: np.ndarray) -> Tensor:
-    """Return histograms [..., 10] whose products are their correlations; 0 where all are equal."""
-    counts = torch.from_numpy(histograms.astype(np.float32))
-    return F.normalize(counts - counts.mean(dim=-1, keepdim=True), dim=-1)

@@ -167,12 +167,12 @@ def _pair(
     work.mkdir(parents=True)
     try:
         photos = collect(sources, settings, output, work)
-        whole = photos.load("whole")
-        index = Neighbours(whole)
-        edges = find_edges(index, whole, threads)
+        index = Neighbours(photos.load("whole"))
+        edges = find_edges(photos, index, threads)
         width, height = (photos.column(x).to_numpy().astype(int) for x in ("width", "height"))
-        alike = find_duplicates(edges, photos.column("phash").to_numpy(), width * height)
-        sides, duplicates = _sides(photos, group(edges, len(whole)), alike, pairing.held_out)
+        alike = find_duplicates(edges, width * height)
+        groups = group(edges, len(photos.photos))
+        sides, duplicates = _sides(photos, groups, alike, pairing.held_out)
         counts = write_images(output, photos, sides, duplicates)
         found = retrieve(
             photos,
