@@ -14,12 +14,14 @@ pytest.importorskip("torchmetrics")
 import scipy.linalg
 import skimage.metrics
 from skimage.color import rgb2lab
+from torchmetrics.image.kid import KernelInceptionDistance
 from torchvision import models
 
 from spcolor_model.data import crop_resize
 from spcolor_model.evaluation import (
     PUBLISHED,
     STANDARD,
+    distribution,
     find_networks,
 )
 from spcolor_model.evaluation.distribution import frechet_distance, kernel_distance
@@ -102,9 +104,25 @@ def test_kernel_distance_is_the_formula():
 
 def test_kernel_distance_is_the_same_in_every_call_and_draws_no_numbers():
     one, other = features(40), features(40)
+    found = kernel_distance(one, other)
     before = torch.random.get_rng_state()
-    assert kernel_distance(one, other) == kernel_distance(one, other)
+    assert kernel_distance(one, other) == found
     assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(1)
+    assert kernel_distance(one, other) == found
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, 2), (61, 30), (1999, 999), (5000, 1000)])
+def test_subsets_are_of_1000_pictures_or_half(monkeypatch, count, expected):
+    sizes = []
+
+    def metric(*_arguments, subsets, subset_size):
+        sizes.append((subsets, subset_size))
+        return KernelInceptionDistance(distribution._Given(1), subsets=1, subset_size=2)
+
+    monkeypatch.setattr(distribution, "KernelInceptionDistance", metric)
+    kernel_distance(features(count, 1), features(9000, 1))
+    assert sizes == [(100, expected)]
 
 
 def test_one_picture_has_no_kernel_distance():
@@ -162,6 +180,19 @@ def test_the_stand_in_of_lpips_is_the_formula(networks):
         expected += ((x - y) ** 2).sum(0).mean()
     found = networks.perceptual.distance(unit_range(ONE), unit_range(OTHER))
     assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_stand_in_sees_what_it_was_trained_to_see(networks):
+    image = torch.from_numpy(RANDOM.random((1, 3, 224, 224), np.float32))
+    packaged = network()
+    maps = packaged.forward_features((255 * image - 127) / 128)
+    for protocol in (STANDARD, PUBLISHED):
+        found = networks.features.extract(image, protocol)
+        torch.testing.assert_close(found, maps.mean(dim=(2, 3)))
+    torch.testing.assert_close(
+        networks.classifier.classify(image), packaged.classifier(maps.mean(dim=(2, 3)))
+    )
+    assert networks.features.channels == found.shape[1]
 
 
 # Protocols

@@ -45,7 +45,8 @@ def report(
         )
         for name in protocols
     ]
-    return "\n\n".join([*tables, *_notes(evaluations, networks, classes_given, true_answer)])
+    found = notes(evaluations, networks, classes_given=classes_given, true_answer=true_answer)
+    return "\n\n".join([*tables, *found])
 
 
 def summary(evaluation: Evaluation, networks: Networks, *, true_answer: bool) -> dict[str, str]:
@@ -89,29 +90,38 @@ def markdown(lines: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines())
 
 
-def _notes(
-    evaluations: Sequence[Evaluation], networks: Networks, classes_given: bool, true_answer: bool
+def notes(
+    evaluations: Sequence[Evaluation],
+    networks: Networks,
+    *,
+    classes_given: bool,
+    true_answer: bool,
 ) -> list[str]:
-    """Return sentences without which the numbers mislead."""
+    """Return the sentences without which the numbers mislead; arguments as of `report`.
+
+    Example:
+        >>> notes([], find_networks(), classes_given=True, true_answer=True)[0]
+        'Top-1 and Top-5 are against the given classes.'
+    """
     features = networks.features
-    notes = [
+    found = [
         "Top-1 and Top-5 are against the given classes."
         if classes_given
         else "Top-1 and Top-5 are agreement with the likeliest class of the true picture."
     ]
     if any(one.fid is None for one in evaluations):
-        notes.append(
+        found.append(
             f"FID: fewer pictures than the {features.channels} channels of {features.name}; "
-            "KID stands in its place."
+            "KID stands in its place. It is unbiased, so it can be below 0, as the truth's own is."
         )
     replaced = [
-        usual for usual, found in zip(_USUAL, networks[:3], strict=True) if found.name == STAND_IN
+        usual for usual, taken in zip(_USUAL, networks[:3], strict=True) if taken.name == STAND_IN
     ]
     if replaced:
-        notes.append(
+        found.append(
             f"{STAND_IN} stands in for {', '.join(replaced)}: compare these numbers with each "
             "other alone."
         )
     if not true_answer:
-        notes.append("The ab error says little: other colours than the truth's can be as right.")
-    return notes
+        found.append("The ab error says little: other colours than the truth's can be as right.")
+    return found

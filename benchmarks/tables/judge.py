@@ -1,0 +1,83 @@
+"""What every table asks of its folders, and how each is saved."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.progress import track
+
+from spcolor_model.evaluation import (
+    PROTOCOLS,
+    Evaluation,
+    Networks,
+    evaluate,
+    find_networks,
+    match_pictures,
+    read_classes,
+    save,
+    true_pictures,
+)
+from spcolor_model.evaluation.networks import CHOICES
+from spcolor_model.evaluation.report import notes, summary
+
+from .pictures import STDERR
+
+
+def add_options(parser: argparse.ArgumentParser, table: str) -> None:
+    """Add what every table can be told."""
+    parser.add_argument("--out", type=Path, default=Path("out/tables") / table, help="folder")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="both")
+    parser.add_argument("--features", choices=CHOICES, default="auto", help="networks that judge")
+    parser.add_argument("--classes", type=Path, help="list of the pictures' ImageNet classes")
+    parser.add_argument("--true-answer", action="store_true", help="one colour alone is right")
+
+
+class Judged(NamedTuple):
+    """Evaluations, the networks that judged, and how to read what they say."""
+
+    evaluations: list[Evaluation]
+    networks: Networks
+    reading: dict[str, bool]
+
+    def lines(self, cells: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+        """Return a line for each evaluation, with further cells of its system."""
+        true_answer = self.reading["true_answer"]
+        return [
+            {"protocol": one.protocol}
+            | summary(one, self.networks, true_answer=true_answer)
+            | dict(cells[one.system])
+            for one in self.evaluations
+        ]
+
+    def notes(self) -> list[str]:
+        """Return the sentences without which the numbers mislead."""
+        return notes(self.evaluations, self.networks, **self.reading)
+
+    def publish(self, folder: Path, parts: Iterable[str]) -> None:
+        """Print parts of a text, and save it beside the numbers."""
+        text = "\n\n".join(parts)
+        print(text)
+        save(folder, self.evaluations, self.networks, text)
+
+
+def judge(folders: Mapping[str, Path], truth: Path, options: argparse.Namespace) -> Judged:
+    """Evaluate folders by name against the truth's."""
+    networks = find_networks(options.features)
+    pictures = true_pictures(truth)
+    systems = {name: match_pictures(folder, pictures) for name, folder in folders.items()}
+    classes = read_classes(options.classes) if options.classes else None
+    found = [
+        evaluation
+        for protocol in PROTOCOLS[options.protocol]
+        for evaluation in track(
+            evaluate(systems, protocol, networks, classes),
+            description=protocol.name,
+            total=len(systems),
+            console=STDERR,
+        )
+    ]
+    reading = {"classes_given": classes is not None, "true_answer": options.true_answer}
+    return Judged(found, networks, reading)

@@ -1,0 +1,83 @@
+"""Folders of pictures for the tables: the truth of pairs, gray, and what colours them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from spcolor_model import colorize
+from spcolor_model.color import gray_rgb, lab_to_rgb, rgb_to_lab
+from spcolor_model.data import ColorizationPairs, Pair, Sample, crop_resize
+from spcolor_model.evaluation.protocols import through_lab
+from spcolor_model.images import list_images, read_image, write_image
+from spcolor_model.training.classes import batch_classes
+from spcolor_model.training.config import Seen
+
+from .trained import Trained
+
+STDERR = Console(stderr=True)
+
+
+def names(pairs: Sequence[Pair]) -> list[str]:
+    """Return a name for each pair: the target's stem, or both stems where targets repeat.
+
+    Raises:
+        ValueError: a pair without a reference, or two of one name.
+    """
+    alone = [pair.target for pair in pairs if pair.reference is None]
+    if alone:
+        raise ValueError(f"pairs: expected a reference for each target, got none for {alone[0]}")
+    found = [pair.target.stem for pair in pairs]
+    if len(set(found)) < len(found):
+        found = [f"{target.stem}_by_{reference.stem}" for target, reference in pairs]
+    if len(set(found)) < len(found):
+        raise ValueError("pairs: expected different file names, got two pairs of the same")
+    return found
+
+
+def write_truth(folder: Path, pairs: Sequence[Pair], size: int) -> Path:
+    """Write the targets as the published code does, size x size, into a folder; return it."""
+    for name, pair in zip(names(pairs), pairs, strict=True):
+        write_image(folder / f"{name}.png", through_lab(crop_resize(read_image(pair.target), size)))
+    return folder
+
+
+def write_gray(folder: Path, truth: Path) -> Path:
+    """Write the gray versions of a folder's pictures into another; return it."""
+    for path in list_images(truth):
+        write_image(folder / f"{path.stem}.png", gray_rgb(rgb_to_lab(read_image(path))[0]))
+    return folder
+
+
+def color_without_training(folder: Path, pairs: Sequence[Pair], size: int) -> Path:
+    """Colour the targets by `spcolor_model.colorize` into a folder; return it."""
+    for name, pair in zip(
+        names(pairs), track(pairs, description=folder.name, console=STDERR), strict=True
+    ):
+        target, reference = (crop_resize(read_image(path), size) for path in pair)
+        write_image(folder / f"{name}.png", colorize(target, reference).rgb)
+    return folder
+
+
+@torch.no_grad()
+def color_by(trained: Trained, folder: Path, pairs: Sequence[Pair], size: int) -> Path:
+    """Colour the targets by a trained generator into a folder; return it."""
+    samples = ColorizationPairs(pairs, size, self_reference_probability=0)
+    # Whatever training lets the prior see: a photo to colour has no colours.
+    seen = replace(trained.config.prior, target=Seen.gray)
+    for index, name in enumerate(track(names(pairs), description=folder.name, console=STDERR)):
+        batch = Sample(*(x[None] for x in samples[index]))
+        prediction = trained.model(
+            batch.luminance,
+            batch.reference_luminance,
+            batch.reference_ab,
+            *batch_classes(trained.prior, batch, seen),
+        )
+        ab = prediction.ab[0].permute(1, 2, 0).numpy()
+        write_image(folder / f"{name}.png", lab_to_rgb(batch.luminance[0, 0].numpy(), ab))
+    return folder
