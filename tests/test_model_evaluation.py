@@ -1,5 +1,6 @@
 """Evaluation: every measure and input of a network against a formula of its own."""
 
+import copy
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ import scipy.linalg
 import skimage.metrics
 from skimage.color import rgb2lab
 from torchmetrics.image.kid import KernelInceptionDistance
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision import models
 
 from spcolor_model.data import crop_resize
@@ -26,7 +28,7 @@ from spcolor_model.evaluation import (
 )
 from spcolor_model.evaluation.distribution import frechet_distance, kernel_distance
 from spcolor_model.evaluation.measures import ab_error, colorfulness, psnr, ssim, unit_range
-from spcolor_model.evaluation.networks import inception_features
+from spcolor_model.evaluation.networks import STAND_IN, inception_features
 from spcolor_model.features import network
 
 RANDOM = np.random.default_rng(0)
@@ -45,7 +47,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def networks():
-    return find_networks("efficientnet_lite0", "cpu")
+    return find_networks(STAND_IN, "cpu")
 
 
 def features(count, channels=6, shift=0.0):
@@ -264,34 +266,61 @@ def test_features_are_mixed_7c_of_inputs_that_are_normalised_once_or_twice(incep
 # Networks
 
 
-def test_auto_takes_what_is_in_the_cache_and_names_it(tmp_path, monkeypatch):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """torch.hub's cache, empty and without a network."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", no_network)
-    found = find_networks("auto", "cpu")
-    assert {one.name for one in found[:3]} == {"efficientnet_lite0"}
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
     (tmp_path / "checkpoints").mkdir()
-    url = models.ResNet101_Weights.IMAGENET1K_V1.url
-    state = models.resnet101().state_dict()
-    torch.save(state, tmp_path / "checkpoints" / url.rpartition("/")[2])
+    return tmp_path / "checkpoints"
+
+
+def keep(cache, module, weights):
+    """Put the weights of a network into the cache; return what auto finds, and its names."""
+    torch.save(module.state_dict(), cache / weights.url.rpartition("/")[2])
     found = find_networks("auto", "cpu")
-    names = ["efficientnet_lite0", "resnet101", "efficientnet_lite0"]
-    assert [one.name for one in found[:3]] == names
-    image = torch.from_numpy(RANDOM.random((1, 3, 224, 224), np.float32))
-    resnet = models.resnet101()
-    resnet.load_state_dict(state)
-    normalised = ((image.numpy() - MEAN[:, None, None]) / STD[:, None, None]).astype(np.float32)
+    return found, [one.name for one in found[:3]]
+
+
+def test_auto_takes_an_inception_of_the_cache(cache, inception):
+    found, names = keep(cache, inception, models.Inception_V3_Weights.IMAGENET1K_V1)
+    assert names == ["inception_v3", STAND_IN, STAND_IN]
+    image = torch.from_numpy(RANDOM.random((1, 3, 80, 80), np.float32))
+    for protocol in (STANDARD, PUBLISHED):
+        expected = inception_features(copy.deepcopy(inception)).extract(image, protocol)
+        torch.testing.assert_close(found.features.extract(image, protocol), expected)
+
+
+def test_auto_takes_a_resnet_of_the_cache(cache):
+    resnet = models.resnet101().eval()
+    found, names = keep(cache, resnet, models.ResNet101_Weights.IMAGENET1K_V1)
+    assert names == [STAND_IN, "resnet101", STAND_IN]
+    image = RANDOM.random((1, 3, 224, 224))
+    normalised = torch.from_numpy((image - MEAN[:, None, None]) / STD[:, None, None])
     with torch.inference_mode():
-        expected = resnet.eval()(torch.from_numpy(normalised))
-        torch.testing.assert_close(found.classifier.classify(image), expected, rtol=1e-3, atol=0.1)
+        expected = resnet(normalised.float())
+        logits = found.classifier.classify(torch.from_numpy(image).float())
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=0.1)
+
+
+def test_auto_takes_an_alexnet_of_the_cache(cache):
+    found, names = keep(cache, models.alexnet(), models.AlexNet_Weights.IMAGENET1K_V1)
+    assert names == [STAND_IN, STAND_IN, "alexnet"]
+    image = torch.from_numpy(RANDOM.random((1, 3, 80, 80), np.float32))
+    expected = LearnedPerceptualImagePatchSimilarity("alex")(2 * image - 1, 1 - 2 * image)
+    torch.testing.assert_close(found.perceptual.distance(image, 1 - image), expected)
+
+
+def test_auto_without_a_cache_downloads_nothing(cache):
+    found = find_networks("auto", "cpu")
+    assert {one.name for one in found[:3]} == {STAND_IN}
 
 
 def no_network(*_arguments, **_options):
     raise OSError("no network")
 
 
-def test_asked_for_by_name_a_network_is_never_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+def test_asked_for_by_name_a_network_is_never_replaced(cache):
     with pytest.raises(FileNotFoundError, match=r"inception_v3.*pth: no such file, and https://"):
         find_networks("inception", "cpu")
     with pytest.raises(ValueError, match=r"features: expected one of 'auto', .*, got 'vgg'"):
