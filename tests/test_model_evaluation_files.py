@@ -246,12 +246,12 @@ def test_a_comparison_counts_wins_and_half_of_the_ties():
 
 def test_the_interval_is_that_of_resampled_pictures():
     random = np.random.default_rng(1)
-    one, other = random.normal(0, 1, 200), random.normal(0.3, 1, 200)
+    one, other = random.normal(0, 1, 2000), random.normal(0.3, 1, 2000)
     found = compare(one, other)
     wins = (one < other).astype(float)
-    means = [random.choice(wins, 200).mean() for _ in range(4000)]
+    means = [random.choice(wins, 2000).mean() for _ in range(4000)]
     np.testing.assert_allclose(
-        (found.low, found.high), np.quantile(means, (0.025, 0.975)), atol=0.01
+        (found.low, found.high), np.quantile(means, (0.025, 0.975)), atol=0.0015
     )
     assert found == compare(one, other)
 

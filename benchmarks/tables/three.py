@@ -49,7 +49,7 @@ def with_segments(
     if prior.kind is PriorKind.none:
         raise ValueError("prior.kind: expected stego or clusters, got none: k is always 1")
     if prior.kind is PriorKind.clusters:
-        every = replace(prior, num_segments=NUM_CLUSTERS)
+        every = replace(prior, num_segments=NUM_CLUSTERS, weights=None)
         centroids = build_prior(every, photos, trained.config.seed).probe.clusters
     for k in segments:
         if prior.kind is PriorKind.clusters:

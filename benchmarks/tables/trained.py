@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import nn
+
 from spcolor_model.model import SPColor
 from spcolor_model.networks.weights import load_into
 from spcolor_model.prior.tensor import TensorPrior
@@ -47,6 +49,6 @@ def load_trained(folder: Path) -> Trained:
     return Trained(model.eval(), prior, config)
 
 
-def _load(module, saved: Checkpoint, name: str) -> None:
+def _load(module: nn.Module, saved: Checkpoint, name: str) -> None:
     source = saved.folder / f"{name}.safetensors"
     load_into(module, checkpoint.load_weights(saved, name), source=source)

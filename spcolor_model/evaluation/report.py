@@ -112,7 +112,7 @@ def notes(
     if any(one.fid is None for one in evaluations):
         found.append(
             f"FID: fewer pictures than the {features.channels} channels of {features.name}; "
-            "KID stands in its place. It is unbiased, so it can be below 0, as the truth's own is."
+            "KID stands in its place, and can be below 0, as the truth's own is."
         )
     replaced = [
         usual for usual, taken in zip(_USUAL, networks[:3], strict=True) if taken.name == STAND_IN
