@@ -19,7 +19,7 @@ from .parts import Parts
 
 # Two files of one photo: other sizes, other compression.
 DUPLICATE_BITS = 4
-DUPLICATE_COSINE = 0.9
+DUPLICATE_COSINE = 0.75
 # Two photos of one scene: frames of a shot, views. Unrelated photos whose features are as near have
 # a correlation around 0, the highest 0.2 (docs/data.md).
 _VIEW_COSINE = 0.6

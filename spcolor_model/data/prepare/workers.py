@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -37,7 +39,7 @@ class Workers:
         # The server forks without a thread or a lock of this process. It imports what workers need
         # once, for all of them.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([f"{__package__}.records"])
+        self._context.set_forkserver_preload(["__main__", f"{__package__}.records"])
         self._start()
 
     def map(
@@ -54,33 +56,46 @@ class Workers:
             items: what it is called with.
             lost: called here.
         """
-        futures = [self._pool.submit(function, item) for item in items]
-        results = []
-        for item, future in zip(items, futures, strict=True):
+        results: list[Result | None] = []
+        unknown = []
+        futures = [self._submit(function, item) for item in items]
+        for place, future in enumerate(futures):
             try:
                 results.append(future.result())
             except BrokenProcessPool:
-                # Nobody knows which item it was: each that is left is tried with no other beside.
-                results.append(self._alone(function, item, lost))
+                results.append(None)
+                unknown.append(place)
+        if unknown:
+            self._start()
+        # Nobody knows which item it was: each that is left is tried with no other beside.
+        for place in unknown:
+            results[place] = self._alone(function, items[place], lost)
         return results
+
+    def _submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        try:
+            return self._pool.submit(function, item)
+        except BrokenProcessPool as error:
+            # As if it had been given to the process that died.
+            future = Future()
+            future.set_exception(error)
+            return future
 
     def _alone(
         self, function: Callable[[Item], Result], item: Item, lost: Callable[[Item], Result]
     ) -> Result:
-        try:
-            return self._pool.submit(function, item).result()
-        except BrokenProcessPool:
-            self._start()
-        try:
-            return self._pool.submit(function, item).result()
-        except BrokenProcessPool:
-            self._start()
-            return lost(item)
+        # The first death may have come from outside.
+        for _ in range(2):
+            try:
+                return self._submit(function, item).result()
+            except BrokenProcessPool:
+                self._start()
+        return lost(item)
 
     def _start(self) -> None:
         self._pool = ProcessPoolExecutor(self.count, self._context, _prepare)
         try:
-            self._pool.submit(_prepare).result()
+            self._pool.submit(abs, 0).result()
         except BrokenProcessPool:
             raise RuntimeError(
                 "workers: expected processes that start, got one that ended at once"
@@ -94,10 +109,17 @@ class Workers:
 
 
 def _prepare() -> None:
-    """Make a worker quiet, and leave an interruption to the main process."""
+    """Make a worker quiet, and end it with the main process, but not with an interruption."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Each works on one photo, and results must not depend on how many threads share a sum.
     torch.set_num_threads(1)
     # What is wrong with a photo is a reason in its record.
     warnings.simplefilter("ignore")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def _end_with_parent() -> None:
+    """End with the main process, which tells its workers nothing when it is killed."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
