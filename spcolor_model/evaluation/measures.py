@@ -73,8 +73,10 @@ def ssim(rgb: np.ndarray, truth: np.ndarray) -> float:
 
     Source: Wang et al., IEEE Transactions on Image Processing 2004.
     """
-    pair = (unit_range(x).double() for x in (rgb, truth))
-    return structural_similarity_index_measure(*pair, data_range=1.0).item()
+    # In float64 the same to four digits, and ten times slower.
+    return structural_similarity_index_measure(
+        unit_range(rgb), unit_range(truth), data_range=1.0
+    ).item()
 
 
 def unit_range(rgb: np.ndarray) -> Tensor:
