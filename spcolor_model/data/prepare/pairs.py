@@ -86,12 +86,12 @@ def _read(path: Path, names: list[str]) -> list[pa.ChunkedArray]:
     """Return columns of texts, of which each distinct one is held once."""
     texts = pa.dictionary(pa.int32(), pa.string())
     try:
-        with pq.ParquetFile(path, read_dictionary=names) as file:
-            found = file.schema_arrow.names
-            if not set(names) <= set(found):
-                raise ValueError(
-                    f"{path}: expected columns {', '.join(names)}, got {', '.join(found) or 'none'}"
-                )
-            return [column.cast(texts) for column in file.read(names).columns]
+        found = pq.read_schema(path).names
+        if not set(names) <= set(found):
+            raise ValueError(
+                f"{path}: expected columns {', '.join(names)}, got {', '.join(found) or 'none'}"
+            )
+        columns = pq.read_table(path, columns=names, read_dictionary=names)
+        return [columns[name].cast(texts) for name in names]
     except pa.ArrowException as error:
         raise ValueError(f"{path}: expected a Parquet file of texts, got: {error}") from None

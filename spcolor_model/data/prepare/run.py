@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import Progress
 
@@ -194,18 +195,20 @@ def _sides(
     photos: Collection, groups: np.ndarray, alike: dict[int, int], share: float
 ) -> tuple[Sides, dict[int, int]]:
     """Return the side of each photo, and the row of each duplicate with that of the kept file."""
-    rows = photos.photos.tolist()
-    number = {row: photo for photo, row in enumerate(rows)}
-    duplicates = {rows[dropped]: rows[kept] for dropped, kept in alike.items()}
-    # Of the files with a photo's pixels, one may have been dropped for a larger one.
+    rows = photos.photos
+    duplicates = {int(rows[dropped]): int(rows[kept]) for dropped, kept in alike.items()}
+    # Of the files with a photo's pixels, the first may have been dropped for a larger one.
     same = {row: duplicates.get(first, first) for row, first in photos.same.items()}
-    members = [*rows, *photos.same]
-    of_members = groups[[number[photos.same.get(row, row)] for row in members]]
-    names = photos.facts["sha256"].take(members).to_pylist()
-    out = held_out(of_members, names, share)[: len(rows)]
+    group_of = np.full(len(photos.facts), -1)
+    group_of[rows] = groups
+    group_of[list(same)] = group_of[list(photos.same.values())]
+    members = np.flatnonzero(group_of >= 0)
+    names = photos.facts["sha256"].take(pa.array(members)).to_pylist()
+    is_out = np.zeros(len(group_of), bool)
+    is_out[members] = held_out(group_of[members], names, share)
     kept = np.ones(len(rows), bool)
     kept[list(alike)] = False
-    return Sides(kept & ~out, kept & out), duplicates | same
+    return Sides(kept & ~is_out[rows], kept & is_out[rows]), duplicates | same
 
 
 def _chunks(found: Iterator[Found], output: Path, settings: Settings) -> Iterator[list[Task]]:
