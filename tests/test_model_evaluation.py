@@ -240,8 +240,12 @@ def test_the_centre_that_is_classified(protocol, short, top, left):
 
 @pytest.fixture
 def inception():
+    """Random weights that keep the size of activations: of PyTorch's own, features are all 0."""
     torch.manual_seed(0)
-    return models.inception_v3(transform_input=True, init_weights=False).eval()
+    module = models.inception_v3(transform_input=True, init_weights=False).eval()
+    for conv in (x for x in module.modules() if isinstance(x, torch.nn.Conv2d)):
+        torch.nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return module
 
 
 @pytest.mark.parametrize("protocol", [STANDARD, PUBLISHED])
