@@ -30,8 +30,9 @@ from sklearn.datasets import load_sample_image
 from spcolor_model.cli import app
 from spcolor_model.data.prepare import run
 from spcolor_model.data.prepare.chunks import write_whole
+from spcolor_model.data.prepare.pairing import Pairing
 from spcolor_model.data.prepare.records import Settings
-from spcolor_model.data.prepare.run import Pairing, merge, prepare
+from spcolor_model.data.prepare.run import merge, prepare
 from spcolor_model.data.prepare.scan import walk
 from spcolor_model.data.prepare.workers import Workers
 
@@ -231,11 +232,11 @@ def test_two_shards_merged_are_the_single_run(hostile, data):
     shards = [folder / "first", folder / "second"]
     for number, shard in enumerate(shards, 1):
         summary = prepare([hostile[0]], shard, settings=SETTINGS, shard=(number, 2))
-        assert summary.pairs is None
+        assert summary.paired is None
         assert abs(summary.read - len(hostile[1]) / 2) < 1
     merged = merge(shards[::-1], folder / "merged")
     assert digest(*tables(folder / "merged")) == digest(*tables(data))
-    assert merged.pairs == len(rows(data / "manifest.parquet"))
+    assert merged.paired.pairs == len(rows(data / "manifest.parquet"))
     assert sorted(path.name for path in (folder / "merged").iterdir()) == [
         "images.parquet", "manifest.parquet"
     ]  # fmt: skip

@@ -28,9 +28,10 @@ from spcolor_model.data.prepare.groups import (
     is_duplicate,
 )
 from spcolor_model.data.prepare.neighbours import Neighbours, in_blocks
+from spcolor_model.data.prepare.pairing import Pairing
 from spcolor_model.data.prepare.parts import Parts
 from spcolor_model.data.prepare.records import Settings
-from spcolor_model.data.prepare.run import Pairing, prepare
+from spcolor_model.data.prepare.run import prepare
 
 HELD_OUT = 0.4
 
@@ -121,7 +122,7 @@ def test_a_side_does_not_depend_on_other_photos(folder, data, tmp_path):
 
 def test_one_photo_has_no_reference(folder, tmp_path):
     summary = prepare([folder / "rocket.png"], tmp_path, settings=Settings(64))
-    assert summary.pairs == 1
+    assert summary.paired.pairs == 1
     (row,) = table(tmp_path / "manifest.parquet")
     assert (row["reference"], row["rank"], row["score"]) == (None, None, None)
     assert [pair.reference for pair in read_manifest(tmp_path / "manifest.parquet")] == [None]
@@ -129,7 +130,7 @@ def test_one_photo_has_no_reference(folder, tmp_path):
 
 def test_no_photo_has_an_empty_manifest(tmp_path):
     summary = prepare([tmp_path], tmp_path.parent / f"{tmp_path.name}_data")
-    assert (summary.counts, summary.pairs) == ({}, 0)
+    assert (summary.counts, summary.paired.pairs) == ({}, 0)
     with pytest.raises(ValueError, match="expected at least one pair, got none"):
         read_manifest(tmp_path.parent / f"{tmp_path.name}_data" / "manifest.parquet")
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from .describe import FeatureName
 from .records import Record, Settings, Task, layouts
 
-FOLDER = "records"
+_FOLDER = "records"
 _INDEX = "index.json"
 _PARTIAL = ".partial"
 # Another one makes every record anew.
@@ -93,9 +93,9 @@ def write_index(data: Path, names: Iterable[str], settings: Settings) -> None:
     """Say which chunks a run has made, and remove those of earlier runs."""
     names = list(names)
     index = {"version": _VERSION, "settings": settings._asdict(), "chunks": names}
-    write_whole(data / FOLDER / _INDEX, lambda file: file.write(json.dumps(index).encode()))
-    kept = {_path(data, name) for name in names} | {data / FOLDER / _INDEX}
-    for path in (data / FOLDER).iterdir():
+    write_whole(data / _FOLDER / _INDEX, lambda file: file.write(json.dumps(index).encode()))
+    kept = {_path(data, name) for name in names}
+    for path in (data / _FOLDER).glob("*.arrow*"):
         if path not in kept:
             path.unlink()
 
@@ -107,7 +107,7 @@ def read_index(data: Path) -> tuple[list[str], Settings]:
         FileNotFoundError: no run came to its end.
         ValueError: records of another version, or a damaged index.
     """
-    path = data / FOLDER / _INDEX
+    path = data / _FOLDER / _INDEX
     if not path.is_file():
         raise FileNotFoundError(
             f"{data}: expected the folder of a finished `spcolor prepare`, got one without {path}"
@@ -148,4 +148,4 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _path(data: Path, name: str) -> Path:
-    return data / FOLDER / f"{name}.arrow"
+    return data / _FOLDER / f"{name}.arrow"

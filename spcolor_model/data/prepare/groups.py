@@ -6,7 +6,7 @@ Dimensions: P photos, E edges between photos that look alike.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ _VIEW_CORRELATION = 0.3
 _NEIGHBOURS = 32
 _NEAREST = 8
 # Photos of one thread at a time: the maps of the arrays live as long.
-_BLOCK = 256
+BLOCK = 64
 
 
 class Edges(NamedTuple):
@@ -56,13 +56,16 @@ def is_duplicate(one: np.ndarray, other: np.ndarray, cosine: np.ndarray) -> np.n
     return (bits <= DUPLICATE_BITS) & (cosine >= DUPLICATE_COSINE)
 
 
-def find_edges(photos: Collection, index: Neighbours, threads: int) -> Edges:
-    """Return the pairs of photos that are one, or two of one scene.
+def find_edges(photos: Collection, index: Neighbours, threads: int) -> Iterator[np.ndarray]:
+    """Find the photos that each photo is one with, or shows the scene of.
 
     Args:
         photos: with their arrays.
         index: of `whole`.
         threads: how many.
+
+    Yields:
+        [E, 3] int64 of every `BLOCK` photos: one, other and whether they are duplicates.
     """
     phash = photos.column("phash").to_numpy()
 
@@ -80,9 +83,12 @@ def find_edges(photos: Collection, index: Neighbours, threads: int) -> Edges:
             edges.append(np.column_stack([ends, same])[views])
         return np.concatenate(edges)
 
-    blocks = in_blocks(find, np.arange(len(photos.photos)), threads, _BLOCK)
-    # A pair is found from both ends, or from one.
-    edges = np.unique(np.concatenate([np.empty((0, 3), np.int64), *blocks]), axis=0)
+    yield from in_blocks(find, np.arange(len(photos.photos)), threads, BLOCK)
+
+
+def join_edges(found: Iterable[np.ndarray]) -> Edges:
+    """Join what `find_edges` yields: a pair is found from both ends, or from one."""
+    edges = np.unique(np.concatenate([np.empty((0, 3), np.int64), *found]), axis=0)
     return Edges(edges[:, 0], edges[:, 1], edges[:, 2].astype(bool))
 
 

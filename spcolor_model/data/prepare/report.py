@@ -62,8 +62,9 @@ def show(summary: Summary, output: Path) -> None:
     if summary.read:
         speed = summary.read / summary.seconds
         console.print(f"{summary.read} files read, {speed:.1f} a second")
-    if summary.pairs is None:
+    if summary.paired is None:
         console.print(f"{output}: records, for --merge")
     else:
-        console.print(f"{output / MANIFEST}: {summary.pairs} pairs")
+        console.print(f"largest group of one scene: {summary.paired.largest_group} photos")
+        console.print(f"{output / MANIFEST}: {summary.paired.pairs} pairs")
         console.print(f"{output / IMAGES}: every file")
