@@ -229,7 +229,8 @@ def test_a_manifest_has_the_documented_columns(data):
 
 def test_two_shards_merged_are_the_single_run(hostile, data):
     folder = hostile[0].parent
-    shards = [folder / "first", folder / "second"]
+    # Deeper than what they are merged into: their paths are others.
+    shards = [folder / "shards" / "first", folder / "shards" / "second"]
     for number, shard in enumerate(shards, 1):
         summary = prepare([hostile[0]], shard, settings=SETTINGS, shard=(number, 2))
         assert summary.paired is None

@@ -21,7 +21,7 @@ from .parts import Parts
 DUPLICATE_BITS = 4
 DUPLICATE_COSINE = 0.75
 # Two photos of one scene: frames of a shot, views. Unrelated photos whose features are as near have
-# a correlation around 0, the highest 0.2 (docs/data.md).
+# a correlation around 0.
 _VIEW_COSINE = 0.6
 _VIEW_CORRELATION = 0.3
 # Among so many neighbours duplicates are looked for, and among so few other views: each chance
