@@ -71,13 +71,13 @@ def color_by(trained: Trained, folder: Path, pairs: Sequence[Pair], size: int) -
     # Whatever training lets the prior see: a photo to colour has no colours.
     seen = replace(trained.config.prior, target=Seen.gray)
     for index, name in enumerate(track(names(pairs), description=folder.name, console=STDERR)):
-        batch = Sample(*(x[None] for x in samples[index]))
+        batch = Sample(*(x[None].to(trained.device) for x in samples[index]))
         prediction = trained.model(
             batch.luminance,
             batch.reference_luminance,
             batch.reference_ab,
             *batch_classes(trained.prior, batch, seen),
         )
-        ab = prediction.ab[0].permute(1, 2, 0).numpy()
-        write_image(folder / f"{name}.png", lab_to_rgb(batch.luminance[0, 0].numpy(), ab))
+        luminance, ab = batch.luminance[0, 0].cpu(), prediction.ab[0].permute(1, 2, 0).cpu()
+        write_image(folder / f"{name}.png", lab_to_rgb(luminance.numpy(), ab.numpy()))
     return folder

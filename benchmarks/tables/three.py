@@ -59,7 +59,7 @@ def with_segments(
         model = trained.model
         options = model.options | {"num_segments": k}
         model = SPColor(model.backbone, model.warp_net, model.color_net, **options).eval()
-        yield k, trained._replace(model=model, prior=merged)
+        yield k, trained._replace(model=model, prior=merged.to(trained.device))
 
 
 def times(manifest: Path, segments: list[int], rounds: int) -> dict[int, dict[str, str]]:

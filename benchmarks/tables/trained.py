@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from spcolor_model.model import SPColor
@@ -25,9 +26,16 @@ class Trained(NamedTuple):
     prior: TensorPrior
     config: TrainConfig
 
+    @property
+    def device(self) -> torch.device:
+        """Where the generator computes."""
+        return next(self.model.parameters()).device
+
 
 def load_trained(folder: Path) -> Trained:
     """Return the generator of a checkpoint's folder; of its averaged weights, if it has some.
+
+    It is on a GPU where there is one.
 
     Raises:
         FileNotFoundError, ValueError: no checkpoint, or one that cannot be read.
@@ -46,7 +54,10 @@ def load_trained(folder: Path) -> Trained:
     prefix = "average_" if config.ema else ""
     _load(model.warp_net, saved, f"{prefix}warp_net")
     _load(model.color_net, saved, f"{prefix}color_net")
-    return Trained(model.eval(), prior, config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # Frozen, it is no part of the model.
+    model.backbone.to(device)
+    return Trained(model.eval().to(device), prior.to(device), config)
 
 
 def _load(module: nn.Module, saved: Checkpoint, name: str) -> None:
