@@ -77,8 +77,8 @@ def find_edges(photos: Collection, index: Neighbours, threads: int) -> Iterator[
             cosines, near = cosines[usable], near[usable]
             same = is_duplicate(phash[photo], phash[near], cosines)
             views = same.copy()
-            for place, other in enumerate(near[:_NEAREST]):
-                views[place] |= _is_view(parts, photo, other)
+            _, correlations = parts.compare(photo, near[:_NEAREST])
+            views[:_NEAREST] |= correlations >= _VIEW_CORRELATION
             ends = np.sort(np.stack(np.broadcast_arrays(photo, near), axis=1), axis=1)
             edges.append(np.column_stack([ends, same])[views])
         return np.concatenate(edges)
@@ -90,12 +90,6 @@ def join_edges(found: Iterable[np.ndarray]) -> Edges:
     """Join what `find_edges` yields: a pair is found from both ends, or from one."""
     edges = np.unique(np.concatenate([np.empty((0, 3), np.int64), *found]), axis=0)
     return Edges(edges[:, 0], edges[:, 1], edges[:, 2].astype(bool))
-
-
-def _is_view(parts: Parts, one: int, other: int) -> bool:
-    """Tell whether two photos show one scene, as both see it."""
-    correlations = [parts.compare(*ends)[1][0] for ends in ((one, [other]), (other, [one]))]
-    return np.mean(correlations) >= _VIEW_CORRELATION
 
 
 def find_duplicates(edges: Edges, pixels: np.ndarray) -> dict[int, int]:

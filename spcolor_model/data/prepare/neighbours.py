@@ -16,7 +16,7 @@ import torch
 # Up to so many photos each is compared with each; from there on, with those of near cells.
 MOST_FLAT = 50_000
 _CELLS = 1024
-_PROBES = 48
+_PROBES = 32
 _PHOTOS_PER_CELL = 64
 # Photos that are added, or asked for, at a time.
 _BLOCK = 256

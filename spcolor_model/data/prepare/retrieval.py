@@ -6,6 +6,7 @@ Dimensions: P photos, Q targets, N candidates of one target, 49 cells, 64 channe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -72,25 +73,29 @@ def retrieve(
     Source: paper section IV, after He et al. 2018.
     """
     phash = photos.column("phash").to_numpy()
-    # Who are asked for a target of training, and of a held-out one.
+    # Who are asked for targets of training, and for held-out ones.
     pools = (sides.train, sides.train | sides.held_out)
+    counts = [min(candidates, int(pool.sum()) // 2) for pool in pools]
 
-    def find(targets: np.ndarray) -> list[References]:
-        whole, parts = photos.load("whole"), Parts(photos)
-        found = []
-        for target in targets:
-            among = pools[int(sides.held_out[target])]
-            count = min(candidates, int(among.sum()) // 2)
+    def search(targets: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        whole = photos.load("whole")
+        for side, (pool, count) in enumerate(zip(pools, counts, strict=True)):
+            own = targets[sides.held_out[targets] == side]
             # One more, because most targets find themselves.
-            (cosines,), (near,) = index.search(whole[target : target + 1], count + 1, among)
-            usable = (near >= 0) & (near != target)
-            usable &= ~is_duplicate(phash[target], phash[near], cosines)
-            near = near[usable][:count]
+            for target, *found in zip(own, *index.search(whole[own], count + 1, pool), strict=True):
+                cosines, near = found
+                usable = (near >= 0) & (near != target)
+                usable &= ~is_duplicate(phash[target], phash[near], cosines)
+                yield int(target), near[usable][:count]
+
+    def rank(targets: np.ndarray) -> list[References]:
+        parts, found = Parts(photos), []
+        for target, near in search(targets):
             cosines, correlations = parts.compare(target, near)
             scores = cosines + _HISTOGRAM_WEIGHT * correlations
             best = np.lexsort((near, -scores))[:references]
-            found.append(References(int(target), near[best], scores[best]))
-        return found
+            found.append(References(target, near[best], scores[best]))
+        return sorted(found, key=attrgetter("target"))
 
-    for block in in_blocks(find, np.flatnonzero(pools[1]), threads, _BLOCK):
+    for block in in_blocks(rank, np.flatnonzero(pools[1]), threads, _BLOCK):
         yield from block
