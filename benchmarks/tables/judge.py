@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.progress import track
 
+from spcolor_model.data import ColorizationPairs, Pair, read_manifest
 from spcolor_model.evaluation import (
     PROTOCOLS,
     Evaluation,
@@ -33,6 +34,11 @@ def add_options(parser: argparse.ArgumentParser, table: str) -> None:
     parser.add_argument("--features", choices=CHOICES, default="auto", help="networks that judge")
     parser.add_argument("--classes", type=Path, help="list of the pictures' ImageNet classes")
     parser.add_argument("--true-answer", action="store_true", help="one colour alone is right")
+
+
+def held_out(options: argparse.Namespace, of_run: ColorizationPairs) -> Sequence[Pair]:
+    """Return the pairs of `--held-out`, or those that the run itself held out."""
+    return read_manifest(options.held_out) if options.held_out else of_run.pairs
 
 
 class Judged(NamedTuple):

@@ -26,7 +26,7 @@ from ..machine import Neighbours
 from ..peers import OPERATOR
 from ..training import forward
 from ..training.problems import full
-from .judge import add_options, judge
+from .judge import add_options, held_out, judge
 from .paper import TABLE_THREE
 from .pictures import color_by, write_truth
 from .trained import Trained, load_trained
@@ -93,23 +93,25 @@ def main() -> None:
         "--segments", type=int, nargs="+", choices=TABLE_THREE, default=[*TABLE_THREE], metavar="K"
     )
     parser.add_argument("--rounds", type=int, default=10, help="of the times")
+    parser.add_argument("--held-out", type=Path, help="manifest; the run's own unless given")
     add_options(parser, "three")
     options = parser.parse_args()
     trained = load_trained(options.checkpoint)
     with process() as own:
-        photos, held_out = build_pairs(trained.config, own)
+        photos, validation = build_pairs(trained.config, own)
+    pairs = held_out(options, validation)
     size = trained.config.data.image_size
     folders = {
-        _name(k): color_by(one, options.out / f"k{k:02}", held_out.pairs, size)
+        _name(k): color_by(one, options.out / f"k{k:02}", pairs, size)
         for k, one in with_segments(trained, photos, options.segments)
     }
-    truth = write_truth(options.out / "truth", held_out.pairs, size)
+    truth = write_truth(options.out / "truth", pairs, size)
     judged = judge(folders, truth, options)
     manifest = options.out / "held_out.csv"
-    write_manifest(manifest, held_out.pairs)
+    write_manifest(manifest, pairs)
     timed = times(manifest, options.segments, options.rounds)
     cells = {_name(k): timed[k] | TABLE_THREE[k].cells() for k in options.segments}
-    described = f"{options.checkpoint}, {len(held_out.pairs)} held-out pairs"
+    described = f"{options.checkpoint}, {len(pairs)} held-out pairs"
     judged.publish(options.out, [described, markdown(judged.lines(cells)), *judged.notes()])
 
 

@@ -21,7 +21,7 @@ from spcolor_model.training.config import load_config
 from spcolor_model.training.distributed import process
 from spcolor_model.training.trainer import Trainer
 
-from .judge import add_options, judge
+from .judge import add_options, held_out, judge
 from .paper import TABLE_TWO
 from .pictures import color_by, write_truth
 from .trained import load_trained
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="as of train.py")
     parser.add_argument("--config", default="small", help="as of train.py")
     parser.add_argument("--max-steps", type=int, default=2000, help="of each run")
+    parser.add_argument("--held-out", type=Path, help="manifest; the run's own unless given")
     add_options(parser, "two")
     options = parser.parse_args()
     folders: dict[str, Path] = {}
@@ -70,7 +71,7 @@ def main() -> None:
         trainer = train(options, name)
         if trainer.stop_requested:
             return
-        pairs = trainer.validation_pairs.pairs
+        pairs = held_out(options, trainer.validation_pairs)
         size = trainer.config.data.image_size
         last = checkpoint.find(trainer.folder)[-1]
         folder = run_folder(options, name) / "pictures"
