@@ -278,6 +278,7 @@ def run(*arguments):
     return result.exit_code, " ".join(result.output.replace("│", " ").split())
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of infinite values in a plot
 def test_tables_csv_and_plots_of_two_folders(truth, tmp_path):
     folders = [truth.with_name("gray"), truth]
     options = ["--truth", truth, "--features", "efficientnet_lite0", "-o", tmp_path / "out"]

@@ -95,6 +95,10 @@ def test_table_one_compares_systems(saved, photos, tmp_path, monkeypatch, capsys
     assert "| gray better than other |" in printed
     assert "| 50.0%" in printed
     assert TABLE_ONE["ours"].fid in printed
+    call(one.main, monkeypatch, truth, "--out", tmp_path / "folder")
+    lines = read(tmp_path / "folder" / "evaluation.csv")
+    assert [line["system"] for line in lines] == ["ground truth", "gray"]
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         call(one.main, monkeypatch, truth, "--ours", saved)
     assert "data: expected a manifest of pairs" in capsys.readouterr().err
