@@ -5,8 +5,6 @@ import hashlib
 import math
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from model_photos import chelsea, coffee
@@ -14,6 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 pytest.importorskip("torchmetrics")
+pytest.importorskip("pyarrow")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from spcolor_model.cli import app
 from spcolor_model.color import gray_rgb, rgb_to_lab
