@@ -271,11 +271,15 @@ def test_a_killed_run_goes_on_where_it_was(hostile, data, monkeypatch):
     chunks = {path: path.stat().st_mtime_ns for path in output.glob("records/*.arrow")}
     assert 3 <= len(chunks) < len(hostile[1]) // 4
     assert not any(path.exists() for path in tables(output))
+    # What a run leaves that is killed while it writes, or later, while it pairs.
+    (output / "records" / "0123.arrow.partial").touch()
+    (output / "arrays.partial").mkdir()
     monkeypatch.setattr(run, "_CHUNK", 4)
     summary = prepare([hostile[0]], output, settings=SETTINGS)
     assert summary.read == len(hostile[1]) - 4 * len(chunks)
     assert all(path.stat().st_mtime_ns == then for path, then in chunks.items())
     assert digest(*tables(output)) == digest(*tables(data))
+    assert not list(output.rglob("*.partial"))
     deadline = time.monotonic() + 5
     while any(Path(f"/proc/{one}").exists() for one in below) and time.monotonic() < deadline:
         time.sleep(0.05)

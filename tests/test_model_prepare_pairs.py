@@ -15,11 +15,14 @@ pytest.importorskip("pyarrow")
 import pyarrow as pa
 import pyarrow.parquet as pq
 import skimage.data
+import torch
 from sklearn.datasets import load_sample_image
 
+from benchmarks import prepare as benchmark
 from spcolor_model.data import ColorizationPairs, Pair, check_manifest, read_manifest
 from spcolor_model.data.prepare import neighbours
-from spcolor_model.data.prepare.describe import FeatureName, describe
+from spcolor_model.data.prepare.describe import FeatureName, describe, load_network
+from spcolor_model.data.prepare.examine import Reason
 from spcolor_model.data.prepare.groups import (
     Edges,
     find_duplicates,
@@ -30,8 +33,9 @@ from spcolor_model.data.prepare.groups import (
 from spcolor_model.data.prepare.neighbours import Neighbours, in_blocks
 from spcolor_model.data.prepare.pairing import Pairing
 from spcolor_model.data.prepare.parts import Parts
-from spcolor_model.data.prepare.records import Settings
+from spcolor_model.data.prepare.records import Settings, layouts
 from spcolor_model.data.prepare.run import prepare
+from spcolor_model.networks import VGG19
 
 HELD_OUT = 0.4
 
@@ -64,7 +68,9 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(folder) -> Path:
     output = folder.parent / "data"
-    prepare([folder], output, settings=Settings(64), pairing=Pairing(HELD_OUT, 3, 200))
+    summary = prepare([folder], output, settings=Settings(64), pairing=Pairing(HELD_OUT, 3, 200))
+    assert summary.counts == {Reason.kept: 11}
+    assert summary.paired.largest_group == 5
     return output
 
 
@@ -161,6 +167,19 @@ def test_a_description_is_of_the_gray_photo():
     np.testing.assert_array_equal(half.histograms[35:], seen.histograms[35:])
 
 
+def test_vgg19_describes_with_its_published_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPCOLOR_WEIGHTS", str(tmp_path))
+    load_network.cache_clear()
+    with pytest.raises(FileNotFoundError, match=r"vgg19_conv\.pth: not in"):
+        describe(coffee(), FeatureName.vgg19)
+    torch.save(VGG19().state_dict(), tmp_path / "vgg19_conv.pth")
+    seen = describe(coffee(), FeatureName.vgg19)
+    for name, layout in layouts(FeatureName.vgg19).items():
+        assert getattr(seen, name).shape == layout.shape
+        assert getattr(seen, name).nbytes == layout.size
+    load_network.cache_clear()
+
+
 class Arrays:
     """Arrays of photos, as a collection has them."""
 
@@ -211,6 +230,14 @@ def test_many_photos_are_searched_in_cells(monkeypatch):
         np.testing.assert_array_equal(again, found)
     few = Neighbours(whole[:3]).search(whole[:1], 5)
     assert (few[1][0, 3:] == -1).all()
+
+
+def test_many_photos_are_measured(tmp_path):
+    benchmark.write_records(tmp_path / "data", 300)
+    (tmp_path / "work").mkdir()
+    stages = benchmark.measure(tmp_path / "data", tmp_path / "work", 64, threads=1)
+    assert [stage.share for stage in stages if stage.share < 1] == [64 / 300] * 2
+    assert all(stage.peak > 0 for stage in stages)
 
 
 def test_training_reads_the_manifest(folder, data):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +55,7 @@ def write_pairs(data: Path, photos: Collection, sides: Sides, found: Iterable[Re
     columns = photos.column("path"), photos.column("sha256")
     found, rows = iter(found), 0
 
-    def write(file: pa.NativeFile) -> None:
+    def write(file: BinaryIO) -> None:
         nonlocal rows
         with pq.ParquetWriter(file, _PAIRS, compression="zstd") as writer:
             while some := list(islice(found, _TARGETS)):
@@ -79,7 +80,7 @@ def _pairs(
         scores += one.scores.tolist() or [None]
     splits = np.where(sides.held_out[targets], HELD_OUT, TRAIN)
     targets, references = pa.array(targets, pa.int64()), pa.array(references, pa.int64())
-    (path, sha256) = columns
+    path, sha256 = columns
     values = [path.take(targets), path.take(references), ranks, scores, splits]
     values += [sha256.take(targets), sha256.take(references)]
     return pa.table(dict(zip(_PAIRS.names, values, strict=True)), _PAIRS)
