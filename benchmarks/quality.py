@@ -66,7 +66,7 @@ def measure(pair: Pair, sheets: Path | None = None) -> dict[str, str | float]:
     results = {"gray": gray}
     for way in WAYS:
         start = time.perf_counter()
-        colored = colorize(pair.target, pair.reference, prior=PRIORS[way])
+        colored = colorize(pair.target, pair.reference, engine="match", prior=PRIORS[way])
         line[f"seconds {way}"] = time.perf_counter() - start
         results[way] = colored.rgb
     for way, rgb in results.items():

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from spcolor_model.color import gray_rgb, rgb_to_lab
 from spcolor_model.data.packaged import fetch
-from spcolor_model.engine import make_prior
 from spcolor_model.features import WorkingImage
 from spcolor_model.matching import match_inputs
+from spcolor_model.prior import ClusterPrior
 
 from .pairs import Pair, all_pairs
 
@@ -57,6 +57,6 @@ def real_pair(pair: Pair) -> RealPair:
     luminance, _ = rgb_to_lab(pair.target)
     reference_luminance, reference_ab = rgb_to_lab(pair.reference)
     images = [WorkingImage(gray_rgb(x)) for x in (luminance, reference_luminance)]
-    maps = make_prior("clusters")(images)
+    maps = ClusterPrior()(images)
     inputs = match_inputs(*images, reference_ab, maps)
     return RealPair(pair.name, *inputs, maps.num_segments)

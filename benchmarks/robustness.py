@@ -67,7 +67,7 @@ def corrupted_mask(size: tuple[int, int], share: float, block: int, seed: int) -
 def measure(pair: Pair, share: float, block: int) -> dict[str, float]:
     """Colour one pair with corrupted labels."""
     prior = CorruptedPrior(share, block)
-    result = colorize(pair.target, pair.reference, prior=prior)
+    result = colorize(pair.target, pair.reference, engine="match", prior=prior)
     related = ~result.match.unrelated
     confidence = result.match.confidence
     corrupted, clean = prior.corrupted & related, ~prior.corrupted & related

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .engine import colorize
+from .engine import Engine, colorize
 from .images import EXTENSIONS, list_images, write_image
 from .prior import Prior
 from .sheet import save_sheet
@@ -55,9 +55,11 @@ def plan(
     return jobs
 
 
-def colorize_file(job: Job, reference: np.ndarray, prior: Prior, *, sheet: bool) -> Iterator[Path]:
+def colorize_file(
+    job: Job, reference: np.ndarray, engine: Engine, prior: Prior | None, *, sheet: bool
+) -> Iterator[Path]:
     """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
-    result = colorize(job.target, reference, prior=prior)
+    result = colorize(job.target, reference, engine=engine, prior=prior)
     write_image(job.output, result.rgb)
     yield job.output
     if sheet:

@@ -13,6 +13,13 @@ from rich.progress import Progress
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 
+class EngineName(str, Enum):
+    """Names of `spcolor_model.engine.ENGINES`."""
+
+    trained = "trained"
+    match = "match"
+
+
 class PriorName(str, Enum):
     """Names of `spcolor_model.engine.PRIORS`."""
 
@@ -42,13 +49,19 @@ def colorize(
     target: Annotated[Path, typer.Argument(help="Photo, or folder of photos, to colour.")],
     reference: Annotated[Path, typer.Argument(help="Photo whose colours are taken.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for a folder.")],
+    engine: Annotated[EngineName, typer.Option(help="Networks, or matching alone.")] = (
+        EngineName.trained
+    ),
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder of a training run, for the engine.")
+    ] = None,
     prior: Annotated[PriorName, typer.Option(help="What tells classes apart.")] = (
         PriorName.clusters
     ),
     target_mask: Annotated[Path | None, typer.Option(help="Classes of the target.")] = None,
     reference_mask: Annotated[Path | None, typer.Option(help="Classes of the reference.")] = None,
     num_segments: Annotated[
-        int | None, typer.Option(help="Number of clusters; 22 unless given.", min=1)
+        int | None, typer.Option(help="Number of clusters, fitted to the pair.", min=1)
     ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also save what led to it.")] = False,
 ) -> None:
@@ -59,20 +72,23 @@ def colorize(
     """
     # Loading torch takes seconds that --help should not.
     from .batch import colorize_file, plan
-    from .engine import make_prior
+    from .engine import make_engine, make_prior
     from .images import read_image
 
     try:
         jobs = plan(target, reference, output, masks=(target_mask, reference_mask))
         reference_rgb = read_image(reference)
-        chosen = make_prior(prior.value, num_segments, target_mask, reference_mask)
+        chosen_prior = make_prior(prior.value, num_segments, target_mask, reference_mask)
+        chosen_engine = make_engine(engine.value, weights)
     except (OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
     failures = 0
     with Progress(console=Console(stderr=True)) as progress:
         for job in progress.track(jobs, description="colorize"):
             try:
-                for written in colorize_file(job, reference_rgb, chosen, sheet=sheet):
+                for written in colorize_file(
+                    job, reference_rgb, chosen_engine, chosen_prior, sheet=sheet
+                ):
                     typer.echo(written)
             except (OSError, TypeError, ValueError) as error:
                 failures += 1

@@ -1,26 +1,53 @@
-"""Training-free exemplar-based colorization: prior, matching, filling.
+"""Exemplar-based colorization of one photo: what is seen, an engine, and its colours on the photo.
 
-Dimensions: H rows and W columns of the target; h rows and w columns of its feature grid.
+Dimensions: H rows and W columns of the target; h rows and w columns of its matching grid.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from .color import gray_rgb, lab_to_rgb, rgb_to_lab
-from .features import WorkingImage
-from .filling import EdgeAwareFiller, Filler
 from .images import as_mask, as_rgb
-from .matching import Match, match
-from .prior import DEFAULT_SEGMENTS, ClusterPrior, MaskPrior, NoPrior, Prior
+from .matching import Match
+from .prior import ClusterPrior, MaskPrior, NoPrior, Prior
 
 ImageLike = str | Path | Image.Image | np.ndarray
+ENGINES = ("trained", "match")
 PRIORS = ("clusters", "none", "masks")
+
+
+class Estimate(NamedTuple):
+    """What an engine finds for a target and its reference.
+
+    Attributes:
+        ab: [H, W, 2] float32, of the target's size.
+        target_labels: [h, w], the prior's classes.
+        reference_labels: [h', w'].
+        match: warped ab, confidence S and the unrelated mask, [h, w].
+    """
+
+    ab: np.ndarray
+    target_labels: Tensor
+    reference_labels: Tensor
+    match: Match
+
+
+class Engine(Protocol):
+    """Finds colours: `engine(luminance, reference, prior) -> Estimate`.
+
+    Called with the target's luminance [H, W] in 0..100, the reference [H', W', 3] uint8, and a
+    prior, or None for the engine's own.
+    """
+
+    def __call__(
+        self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None
+    ) -> Estimate: ...
 
 
 class Colorization(NamedTuple):
@@ -47,26 +74,26 @@ def colorize(
     target: ImageLike,
     reference: ImageLike,
     *,
-    prior: str | Prior = "clusters",
+    engine: str | Engine = "trained",
+    prior: str | Prior | None = "clusters",
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
     reference_mask: ImageLike | None = None,
-    filler: Filler | None = None,
 ) -> Colorization:
-    """Colour a photo with the colours of a reference photo (paper fig. 2, without training).
+    """Colour a photo with the colours of a reference photo (paper fig. 2).
 
-    The target's own colour, if it has any, is discarded: L is kept and
-
-        ab = filler(warped ab, S, L),    S = S_w S_clT S'_clR    (paper eq. 5-14).
+    The target's own colour, if it has any, is discarded; its luminance is kept.
 
     Args:
         target: a path, a Pillow image, or a uint8 array [H, W] or [H, W, 3].
         reference: likewise, in colour.
+        engine: "trained", the paper's networks with this package's weights (`TrainedEngine`);
+            "match", which needs no training (`MatchEngine`); or any `Engine`.
         prior: "clusters" of pretrained features, "none" (one class: global matching), "masks", or
-            any `spcolor_model.prior.Prior`.
-        num_segments: number of clusters, 22 where None; for prior="clusters" alone.
+            any `spcolor_model.prior.Prior`; None is the engine's own.
+        num_segments: number of clusters, fitted to the pair; where None the engine's own prior is
+            used. For prior="clusters" alone.
         target_mask, reference_mask: for prior="masks"; pixels of equal value are one class.
-        filler: what makes full-resolution ab of the match; an edge-aware filter where None.
 
     Returns:
         A `Colorization`; `.rgb` is the picture. The same input gives the same picture.
@@ -79,27 +106,60 @@ def colorize(
         >>> colorize("gray.jpg", "colour.jpg").rgb.shape
         (768, 1024, 3)
     """
-    prior = make_prior(prior, num_segments, target_mask, reference_mask)
-    reference_rgb = as_rgb("reference", reference)
+    chosen_prior = make_prior(prior, num_segments, target_mask, reference_mask)
+    chosen_engine = make_engine(engine)
     luminance, _ = rgb_to_lab(as_rgb("target", target))
-    reference_luminance, reference_ab = rgb_to_lab(reference_rgb)
-    gray = gray_rgb(luminance)
-    # Features of a gray and of a coloured photo differ, so the reference is seen in gray as well.
-    images = [WorkingImage(gray), WorkingImage(gray_rgb(reference_luminance))]
-    maps = prior(images)
-    found = match(*images, reference_ab, maps)
-    ab = (filler or EdgeAwareFiller())(found, luminance)
-    labels = [maps.of(index, image.grid)[0] for index, image in enumerate(images)]
-    return Colorization(lab_to_rgb(luminance, ab), gray, reference_rgb, *labels, found)
+    reference_rgb = as_rgb("reference", reference)
+    found = chosen_engine(luminance, reference_rgb, chosen_prior)
+    return Colorization(
+        lab_to_rgb(luminance, found.ab),
+        gray_rgb(luminance),
+        reference_rgb,
+        found.target_labels,
+        found.reference_labels,
+        found.match,
+    )
+
+
+def make_engine(engine: str | Engine, weights: str | Path | None = None) -> Engine:
+    """Return the engine of a name, or the one given.
+
+    Args:
+        engine: as in `colorize`.
+        weights: a checkpoint folder in place of this package's, for "trained" alone.
+
+    Raises:
+        FileNotFoundError, ValueError: an unknown name, or weights that cannot be used.
+
+    Example:
+        >>> make_engine("match")
+        <spcolor_model.match_engine.MatchEngine object at ...>
+    """
+    if weights is not None and engine != "trained":
+        raise ValueError(f'weights: expected with engine="trained" alone, got {weights}')
+    if engine == "trained":
+        from .trained_engine import TrainedEngine
+
+        return TrainedEngine.default() if weights is None else TrainedEngine.load(weights)
+    if engine == "match":
+        from .match_engine import MatchEngine
+
+        return MatchEngine()
+    if not callable(engine):
+        expected = ", ".join(repr(name) for name in ENGINES)
+        raise ValueError(f"engine: expected one of {expected} or a callable, got {engine!r}")
+    return engine
 
 
 def make_prior(
-    prior: str | Prior,
+    prior: str | Prior | None,
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
     reference_mask: ImageLike | None = None,
-) -> Prior:
-    """Return the prior of a name, or the one given; arguments as in `colorize`.
+) -> Prior | None:
+    """Return the prior of a name, or the one given, or None for an engine's own.
+
+    Args, shapes: as in `colorize`.
 
     Raises:
         ValueError: an unknown name, or an argument that the named prior does not take or lacks.
@@ -116,12 +176,12 @@ def make_prior(
             wanted = "a mask" if prior == "masks" else 'none unless prior="masks"'
             raise ValueError(f"{name}: expected {wanted}, got {'none' if mask is None else 'one'}")
     if prior == "clusters":
-        return ClusterPrior(DEFAULT_SEGMENTS if num_segments is None else num_segments)
+        return None if num_segments is None else ClusterPrior(num_segments)
     if prior == "none":
         return NoPrior()
     if prior == "masks":
         return MaskPrior([as_mask(name, mask) for name, mask in masks.items()])
-    if not callable(prior):
+    if prior is not None and not callable(prior):
         expected = ", ".join(repr(name) for name in PRIORS)
         raise ValueError(f"prior: expected one of {expected} or a callable, got {prior!r}")
     return prior

@@ -30,6 +30,7 @@ class WorkingImage:
 
     Args:
         rgb: [H, W, 3] uint8.
+        area: pixels of the working image; `WORKING_AREA` where None.
 
     Attributes:
         pixels: [3, H', W'] float32 in 0..255; the photo's aspect ratio up to multiples of 32.
@@ -40,8 +41,8 @@ class WorkingImage:
         (56, 72)
     """
 
-    def __init__(self, rgb: np.ndarray) -> None:
-        scale = (WORKING_AREA / (rgb.shape[0] * rgb.shape[1])) ** 0.5
+    def __init__(self, rgb: np.ndarray, area: int | None = None) -> None:
+        scale = ((area or WORKING_AREA) / (rgb.shape[0] * rgb.shape[1])) ** 0.5
         size = [max(_MULTIPLE, round(n * scale / _MULTIPLE) * _MULTIPLE) for n in rgb.shape[:2]]
         self.pixels = resize(torch.from_numpy(rgb).permute(2, 0, 1).float(), size)
         self.grid = (size[0] // STRIDE, size[1] // STRIDE)

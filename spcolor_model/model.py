@@ -6,6 +6,7 @@ grid. Luminance is CIELAB's L in 0..100.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,8 +68,15 @@ class SPColor(nn.Module):
         warp_net: of the backbone's `correspondence_channels`.
         color_net: of 4 input channels.
         num_segments: number of classes K of the prior.
+        anchored: the backbone's last three maps join WarpNet's embedding (`anchor`), so that
+            matching starts from pretrained features.
+        gray_reference: the backbone sees the reference in gray, as it does the target.
+        residual: ColorVidNet predicts what to add to the warped ab, in place of ab.
         temperature, center, precision, backend: as in `segment_correspondence`; the published code
             centres every class, which the paper does not mention.
+
+    `anchored`, `gray_reference` and `residual` are this project's own, for training with few
+    photos; the paper has none of them.
 
     Example:
         >>> backbone = VGG19()
@@ -84,6 +92,9 @@ class SPColor(nn.Module):
         color_net: ColorVidNet,
         *,
         num_segments: int,
+        anchored: bool = False,
+        gray_reference: bool = False,
+        residual: bool = False,
         temperature: float = 0.01,
         center: bool = True,
         precision: str | None = None,
@@ -95,6 +106,9 @@ class SPColor(nn.Module):
         self._frozen = (backbone,)
         self.warp_net = warp_net
         self.color_net = color_net
+        self.anchored = anchored
+        self.gray_reference = gray_reference
+        self.residual = residual
         self.options = {
             "num_segments": num_segments,
             "temperature": temperature,
@@ -115,6 +129,7 @@ class SPColor(nn.Module):
         reference_ab: Tensor,
         classes: Classes,
         reference_classes: Classes,
+        num_segments: int | None = None,
     ) -> Prediction:
         """Predict ab. Target and reference may differ in size.
 
@@ -124,32 +139,65 @@ class SPColor(nn.Module):
             reference_ab: [B, 2, H', W'].
             classes: of the target.
             reference_classes: of the reference.
+            num_segments: number of classes K of another prior than the one in training.
 
         Raises:
             TypeError, ValueError: naming the argument, what was expected and what came.
         """
         _check_luminance("luminance", luminance)
         _check_luminance("reference_luminance", reference_luminance)
-        reference_rgb = lab_to_rgb(torch.cat([reference_luminance, reference_ab], dim=1))
+        reference_rgb = (
+            gray(reference_luminance)
+            if self.gray_reference
+            else lab_to_rgb(torch.cat([reference_luminance, reference_ab], dim=1))
+        )
         with torch.no_grad():
-            target_maps = self._maps(gray(luminance))
-            reference_maps = self._maps(reference_rgb)
+            target_maps = self.backbone(gray(luminance))
+            reference_maps = self.backbone(reference_rgb)
+        options = dict(self.options)
+        if num_segments is not None:
+            options["num_segments"] = num_segments
+        if self.anchored:
+            options["target_anchor"] = anchor(target_maps, luminance.shape[2:])
+            options["reference_anchor"] = anchor(reference_maps, reference_ab.shape[2:])
         warped = self.warp_net(
-            target_maps,
-            reference_maps,
+            self.backbone.correspondence_maps(target_maps),
+            self.backbone.correspondence_maps(reference_maps),
             reference_ab,
             classes.labels,
             reference_classes.labels,
             classes.confidence,
             reference_classes.confidence,
-            **self.options,
+            **options,
         )
         enlarged = F.interpolate(warped, luminance.shape[2:], mode="nearest")
         centred = luminance - _MIDDLE_LUMINANCE
-        return Prediction(self.color_net(torch.cat([enlarged, centred], dim=1)), warped)
+        ab = self.color_net(torch.cat([enlarged, centred], dim=1))
+        if self.residual:
+            ab = ab + F.interpolate(warped[:, :2], luminance.shape[2:], mode="bilinear")
+        return Prediction(ab, warped)
 
-    def _maps(self, rgb: Tensor) -> list[Tensor]:
-        return self.backbone.correspondence_maps(self.backbone(rgb))
+
+def anchor(maps: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Return pretrained features of an image [B, 3, H, W] that can be compared as they are.
+
+    Each of a backbone's last three maps is instance-normalised, enlarged to a quarter of the image,
+    and made unit length at every position; so is all of it together.
+
+    Args:
+        maps: what the backbone returned, five tensors.
+        size: H and W.
+
+    Returns:
+        [B, A, H/4, W/4] of unit length.
+
+    Example:
+        >>> anchor(backbone(torch.rand(1, 3, 256, 256)), (256, 256)).shape
+        torch.Size([1, 472, 64, 64])
+    """
+    grid = [length // 4 for length in size]
+    enlarged = (F.interpolate(F.instance_norm(x), grid, mode="bilinear") for x in maps[-3:])
+    return F.normalize(torch.cat([F.normalize(x, dim=1) for x in enlarged], dim=1), dim=1)
 
 
 def gray(luminance: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def test_a_run_is_recorded_and_learns(tmp_path):
     assert [record.step for record in records] == [0, 4, 8, 12]
     assert not first.terms
     names = {"total", "discriminator", "l1", "perceptual", "adversarial"}
-    assert last.terms.keys() == names | {"smoothness", "contextual"}
+    assert last.terms.keys() == names | {"smoothness", "contextual", "warp"}
     assert last.error < first.error
     curves = {"L1 alone": [first._replace(terms={}), last._replace(terms={"l1": 1.0})]}
     overfit._save(curves | {"all losses": records}, tmp_path)

@@ -244,7 +244,7 @@ def test_check_manifest_opens_each_photo_and_reports_bad_ones(tmp_path, photos):
 def test_a_sample_is_lab_of_both_photos(photos):
     pairs = ColorizationPairs([Pair(*photos[:2])], SIZE, self_reference_probability=0)
     sample = pairs[0]
-    for rgb, luminance, ab in ((coffee(), *sample[:2]), (chelsea(), *sample[2:4])):
+    for rgb, luminance, ab in ((coffee(), *sample[1:3]), (chelsea(), *sample[3:5])):
         assert luminance.dtype == ab.dtype == torch.float32
         truth = torch.from_numpy(rgb2lab(crop_resize(rgb, SIZE))).permute(2, 0, 1).float()
         torch.testing.assert_close(torch.cat([luminance, ab]), truth, rtol=0, atol=1e-5)
@@ -252,6 +252,7 @@ def test_a_sample_is_lab_of_both_photos(photos):
         assert ab.is_contiguous()
     assert sample.is_self.dtype == torch.bool
     assert not sample.is_self
+    assert torch.equal(sample.seen_luminance, sample.luminance)
 
 
 def test_lab_has_its_own_units(tmp_path):
@@ -286,7 +287,7 @@ def test_a_self_reference_shows_the_target(photos):
 
 def test_the_share_of_self_references(tmp_path, monkeypatch):
     small = [save(tmp_path / f"{i}.png", np.full((2, 2, 3), i, np.uint8)) for i in range(2)]
-    monkeypatch.setattr("spcolor_model.data.pairs.self_reference", lambda rgb, generator: rgb)
+    monkeypatch.setattr("spcolor_model.data.pairs.self_reference", lambda rgb, *_: rgb)
     pairs = ColorizationPairs([Pair(*small)] * 40, 2)
     flags = torch.tensor([[pairs[e, i].is_self for i in range(40)] for e in range(25)])
     # 0.2 within four standard deviations of 1000 draws.

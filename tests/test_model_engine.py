@@ -1,7 +1,8 @@
-"""The engine: size, luminance, matching by class, filling, and the sheet."""
+"""Colorization without training: size, luminance, matching by class, filling, and the sheet."""
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,14 +10,17 @@ import torch
 from model_photos import chelsea, coffee, small_area  # noqa: F401
 from PIL import Image
 
-from spcolor_model import colorize, save_sheet
+import spcolor_model
+from spcolor_model import save_sheet
 from spcolor_model.color import gray_rgb, rgb_to_lab
 from spcolor_model.features import WorkingImage
 from spcolor_model.filling import EdgeAwareFiller
+from spcolor_model.match_engine import MatchEngine
 from spcolor_model.matching import Match, match
 from spcolor_model.prior import MaskPrior, NoPrior
 
 pytestmark = pytest.mark.usefixtures("small_area")
+colorize = partial(spcolor_model.colorize, engine="match")
 
 
 def seen(rgb: np.ndarray) -> WorkingImage:
@@ -138,7 +142,7 @@ def test_another_filler_takes_the_place_of_the_filter():
         assert found.ab.shape[1:] == found.confidence.shape
         return np.broadcast_to(np.float32([-20, 0]), (*luminance.shape, 2))
 
-    result = colorize(coffee(), chelsea(), prior="none", filler=green).rgb
+    result = colorize(coffee(), chelsea(), prior="none", engine=MatchEngine(green)).rgb
     assert rgb_to_lab(result)[1][..., 0].mean() == pytest.approx(-20, abs=3)
 
 
@@ -158,6 +162,7 @@ def test_sheet_shows_seven_pictures_and_the_mask(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"engine": "steam"}, "engine: expected one of 'trained', 'match' or a callable"),
         ({"prior": "stars"}, "prior: expected one of 'clusters', 'none', 'masks' or a callable"),
         ({"prior": "none", "num_segments": 3}, 'num_segments: expected with prior="clusters"'),
         ({"num_segments": 0}, "num_segments: expected at least 1, got 0"),

@@ -185,14 +185,16 @@ def test_pairs_show_the_prior_rgb_in_0_to_1():
 def test_one_class_colours_as_no_prior_does():
     target, reference = coffee(), skimage.data.astronaut()[:200, :160]
     found, expected = (
-        colorize(target, reference, prior=prior).rgb
+        colorize(target, reference, engine="match", prior=prior).rgb
         for prior in (PairPrior(GlobalPrior()), NoPrior())
     )
     np.testing.assert_array_equal(found, expected)
 
 
 def test_stego_colours_a_photo():
-    result = colorize(coffee(), chelsea(), prior=PairPrior(StegoPrior(small_stego())))
+    result = colorize(
+        coffee(), chelsea(), engine="match", prior=PairPrior(StegoPrior(small_stego()))
+    )
     assert result.rgb.shape == coffee().shape
     assert len(result.target_labels.unique()) > 1
 

@@ -267,7 +267,8 @@ def test_validation_measures_what_it_says(photos, tmp_path, monkeypatch):
             )
         )
         classes, reference_classes = run.prior(target), run.prior(reference)
-        maps = (x[None] for x in sample[:1] + sample[2:4])
+        maps = sample.luminance, sample.reference_luminance, sample.reference_ab
+        maps = (x[None] for x in maps)
         with torch.no_grad():
             ab, warped = run.model(*maps, Classes(*classes), Classes(*reference_classes))
         truth, luminance = sample.ab.double().numpy(), sample.luminance.double().numpy()

@@ -27,6 +27,13 @@ from spcolor_model.training.trainer import Trainer
 TINY = (
     "data.image_size=64",
     "data.workers=0",
+    "data.in_memory=false",
+    "data.old_photo_probability=0",
+    "ema=null",
+    "loss.weights.warp=0",
+    "network.anchored=false",
+    "network.gray_reference=false",
+    "network.residual=false",
     "network.channels=16",
     "network.color_width=4",
     "network.discriminator_width=4",

@@ -19,11 +19,11 @@ from pathlib import Path
 from spcolor_model.data import read_manifest
 from spcolor_model.evaluation import Evaluation, compare
 from spcolor_model.evaluation.report import markdown, report
+from spcolor_model.trained_engine import TrainedEngine
 
 from .judge import add_options, judge
 from .paper import TABLE_ONE
-from .pictures import color_by, color_without_training, write_gray, write_truth
-from .trained import load_trained
+from .pictures import color, write_gray, write_truth
 
 # Measures of single pictures, and whether higher is better.
 COMPARED = {
@@ -46,10 +46,10 @@ def folders(options: argparse.Namespace) -> tuple[Path, dict[str, Path]]:
     found = {"ground truth": truth, "gray": write_gray(out / "gray", truth)}
     found |= {name: Path(folder) for name, folder in options.results}
     if options.training_free:
-        found["training-free"] = color_without_training(out / "training-free", pairs, options.size)
+        found["training-free"] = color("match", out / "training-free", pairs, options.size)
     if options.ours:
-        trained = load_trained(options.ours)
-        found["ours"] = color_by(trained, out / "ours", pairs, options.size)
+        ours = TrainedEngine.load(options.ours)
+        found["ours"] = color(ours, out / "ours", pairs, options.size)
     return truth, found
 
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import track
 
 from spcolor_model import colorize
-from spcolor_model.color import gray_rgb, lab_to_rgb, rgb_to_lab
-from spcolor_model.data import ColorizationPairs, Pair, Sample, crop_resize
+from spcolor_model.color import gray_rgb, rgb_to_lab
+from spcolor_model.data import Pair, crop_resize
+from spcolor_model.engine import Engine
 from spcolor_model.evaluation.protocols import through_lab
 from spcolor_model.images import list_images, read_image, write_image
-from spcolor_model.training.classes import batch_classes
-from spcolor_model.training.config import Seen
-
-from .trained import Trained
 
 STDERR = Console(stderr=True)
 
@@ -54,30 +49,12 @@ def write_gray(folder: Path, truth: Path) -> Path:
     return folder
 
 
-def color_without_training(folder: Path, pairs: Sequence[Pair], size: int) -> Path:
-    """Colour the targets by `spcolor_model.colorize` into a folder; return it."""
+def color(engine: Engine | str, folder: Path, pairs: Sequence[Pair], size: int) -> Path:
+    """Colour the targets, size x size, by an engine into a folder; return it."""
     for name, pair in zip(
         names(pairs), track(pairs, description=folder.name, console=STDERR), strict=True
     ):
         target, reference = (crop_resize(read_image(path), size) for path in pair)
-        write_image(folder / f"{name}.png", colorize(target, reference).rgb)
-    return folder
-
-
-@torch.no_grad()
-def color_by(trained: Trained, folder: Path, pairs: Sequence[Pair], size: int) -> Path:
-    """Colour the targets by a trained generator into a folder; return it."""
-    samples = ColorizationPairs(pairs, size, self_reference_probability=0)
-    # Whatever training lets the prior see: a photo to colour has no colours.
-    seen = replace(trained.config.prior, target=Seen.gray)
-    for index, name in enumerate(track(names(pairs), description=folder.name, console=STDERR)):
-        batch = Sample(*(x[None].to(trained.device) for x in samples[index]))
-        prediction = trained.model(
-            batch.luminance,
-            batch.reference_luminance,
-            batch.reference_ab,
-            *batch_classes(trained.prior, batch, seen),
-        )
-        luminance, ab = batch.luminance[0, 0].cpu(), prediction.ab[0].permute(1, 2, 0).cpu()
-        write_image(folder / f"{name}.png", lab_to_rgb(luminance.numpy(), ab.numpy()))
+        result = colorize(target, reference, engine=engine, prior=None)
+        write_image(folder / f"{name}.png", result.rgb)
     return folder

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from spcolor_model.data import ColorizationPairs, write_manifest
 from spcolor_model.evaluation.report import markdown
-from spcolor_model.model import SPColor
 from spcolor_model.networks.stego import NUM_CLUSTERS, reduce_centroids
 from spcolor_model.prior.centroids import CentroidPrior
+from spcolor_model.prior.tensor import PairPrior
+from spcolor_model.trained_engine import TrainedEngine
 from spcolor_model.training.build import build_pairs, build_prior
 from spcolor_model.training.config import PriorKind
 from spcolor_model.training.distributed import process
@@ -28,38 +29,34 @@ from ..training import forward
 from ..training.problems import full
 from .judge import add_options, held_out, judge
 from .paper import TABLE_THREE
-from .pictures import color_by, write_truth
-from .trained import Trained, load_trained
+from .pictures import color, write_truth
 
 
 def with_segments(
-    trained: Trained, photos: ColorizationPairs, segments: list[int]
-) -> Iterator[tuple[int, Trained]]:
+    engine: TrainedEngine, photos: ColorizationPairs, segments: list[int]
+) -> Iterator[tuple[int, TrainedEngine]]:
     """Yield each number of classes, and the generator with it.
 
     Args:
-        trained: with a prior of STEGO's classes or of clusters.
+        engine: with a prior of STEGO's classes or of clusters.
         photos: of the training set, for the clusters.
         segments: each k, 1..27.
 
     Raises:
         ValueError: a generator of one class, or k out of range.
     """
-    prior = trained.config.prior
+    prior, seed = engine.config.prior, engine.config.seed
     if prior.kind is PriorKind.none:
         raise ValueError("prior.kind: expected stego or clusters, got none: k is always 1")
     if prior.kind is PriorKind.clusters:
         every = replace(prior, num_segments=NUM_CLUSTERS, weights=None)
-        centroids = build_prior(every, photos, trained.config.seed).probe.clusters
+        centroids = build_prior(every, photos, seed).probe.clusters
     for k in segments:
         if prior.kind is PriorKind.clusters:
             merged = CentroidPrior(reduce_centroids(centroids, k))
         else:
-            merged = build_prior(replace(prior, num_segments=k), photos, trained.config.seed)
-        model = trained.model
-        options = model.options | {"num_segments": k}
-        model = SPColor(model.backbone, model.warp_net, model.color_net, **options).eval()
-        yield k, trained._replace(model=model, prior=merged.to(trained.device))
+            merged = build_prior(replace(prior, num_segments=k))
+        yield k, TrainedEngine(engine.model, PairPrior(merged), engine.config)
 
 
 def times(manifest: Path, segments: list[int], rounds: int) -> dict[int, dict[str, str]]:
@@ -96,14 +93,14 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, help="manifest; the run's own unless given")
     add_options(parser, "three")
     options = parser.parse_args()
-    trained = load_trained(options.checkpoint)
+    engine = TrainedEngine.load(options.checkpoint)
     with process() as own:
-        photos, validation = build_pairs(trained.config, own)
+        photos, validation = build_pairs(engine.config, own)
     pairs = held_out(options, validation)
-    size = trained.config.data.image_size
+    size = engine.config.data.image_size
     folders = {
-        _name(k): color_by(one, options.out / f"k{k:02}", pairs, size)
-        for k, one in with_segments(trained, photos, options.segments)
+        _name(k): color(one, options.out / f"k{k:02}", pairs, size)
+        for k, one in with_segments(engine, photos, options.segments)
     }
     truth = write_truth(options.out / "truth", pairs, size)
     judged = judge(folders, truth, options)

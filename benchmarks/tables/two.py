@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 
 from spcolor_model.evaluation.report import markdown
+from spcolor_model.trained_engine import TrainedEngine
 from spcolor_model.training import checkpoint
 from spcolor_model.training.config import load_config
 from spcolor_model.training.distributed import process
@@ -23,8 +24,7 @@ from spcolor_model.training.trainer import Trainer
 
 from .judge import add_options, held_out, judge
 from .paper import TABLE_TWO
-from .pictures import color_by, write_truth
-from .trained import load_trained
+from .pictures import color, write_truth
 
 ROWS = dict(
     zip(
@@ -75,7 +75,7 @@ def main() -> None:
         size = trainer.config.data.image_size
         last = checkpoint.find(trainer.folder)[-1]
         folder = run_folder(options, name) / "pictures"
-        folders[name] = color_by(load_trained(last.folder), folder, pairs, size)
+        folders[name] = color(TrainedEngine.load(last.folder), folder, pairs, size)
     truth = write_truth(options.out / "truth", pairs, size)
     judged = judge(folders, truth, options)
     table = markdown(judged.lines({name: row.cells() for name, row in TABLE_TWO.items()}))

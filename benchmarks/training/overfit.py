@@ -36,7 +36,9 @@ ALL_STEPS = 200
 TABLE_LINES = 11
 
 COMMON = (f"batch_size={len(PHOTOS)}", "data.self_reference_probability=1")
-L1_ALONE = tuple(f"loss.weights.{name}=0" for name in ("perceptual", "adversarial", "smoothness"))
+L1_ALONE = tuple(
+    f"loss.weights.{name}=0" for name in ("perceptual", "adversarial", "smoothness", "warp")
+)
 # The preset leaves out the contextual loss, as the paper does; this is the published code's weight.
 ALL_LOSSES = ("loss.weights.contextual=0.2",)
 

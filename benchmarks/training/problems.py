@@ -14,7 +14,7 @@ from spcolor_model.data import ColorizationPairs, ResumableBatchSampler, Sample,
 from spcolor_model.data.installed import Manifests, write_installed_photos
 from spcolor_model.model import Classes, SPColor
 from spcolor_model.networks import VGG19
-from spcolor_model.training.build import Optimizer, build_loss, build_networks
+from spcolor_model.training.build import Optimizer, build_discriminator, build_generator, build_loss
 from spcolor_model.training.classes import batch_classes
 from spcolor_model.training.config import TrainConfig, load_config
 from spcolor_model.training.distributed import process
@@ -102,7 +102,8 @@ def full(manifest: Path, overrides: Sequence[str] = ()) -> Problem:
     given = ["batch_size=1", "data.self_reference_probability=1"]
     config = load_config("paper", [*given, *overrides])
     torch.manual_seed(config.seed)
-    model, discriminator = build_networks(config, random_vgg(), FULL_SEGMENTS)
+    model = build_generator(config.network, random_vgg(), FULL_SEGMENTS)
+    discriminator = build_discriminator(config)
     rates = config.optimizer
     optimizers = (
         Optimizer(config, [(model.warp_net, rates.warp_lr), (model.color_net, rates.color_lr)]),

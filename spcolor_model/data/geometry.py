@@ -14,12 +14,8 @@ from torchvision.transforms import v2
 from ..images import as_rgb
 
 # Of the published code; the paper has no word on how its self-references are made.
-_SELF_REFERENCE = v2.Compose(
-    [
-        v2.RandomHorizontalFlip(0.5),
-        v2.RandomResizedCrop(480, scale=(0.98, 1.0), ratio=(0.8, 1.2)),
-    ]
-)
+_REFERENCE_SIZE = 480
+_ASPECT_RATIO = (0.8, 1.2)
 
 
 def crop_resize(rgb: np.ndarray, size: int) -> np.ndarray:
@@ -63,21 +59,25 @@ def crop_resize(rgb: np.ndarray, size: int) -> np.ndarray:
     return scaled[top : top + size, left : left + size].astype(np.uint8)
 
 
-def self_reference(rgb: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """Make a reference of the target itself: mirrored half the time, then mildly cropped.
+def self_reference(
+    rgb: np.ndarray, generator: torch.Generator, least_area: float = 0.98
+) -> np.ndarray:
+    """Make a reference of the target itself: mirrored half the time, then cropped.
 
-    The crop is 98 to 100 % of the area with width / height in 0.8..1.2, or, where ten draws find no
-    such crop, the largest of the nearest ratio in the middle. It is stretched to 480 x 480 pixels.
+    The crop is `least_area` to 100 % of the area with width / height in 0.8..1.2, or, where ten
+    draws find no such crop, the largest of the nearest ratio in the middle. It is stretched to
+    480 x 480 pixels.
 
     Args:
         rgb: [H, W, 3] uint8.
         generator: of the CPU, the only source of randomness.
+        least_area: above 0, at most 1; the default is the published code's.
 
     Returns:
         [480, 480, 3] uint8.
 
     Raises:
-        TypeError, ValueError: rgb is no uint8 photo.
+        TypeError, ValueError: rgb is no uint8 photo, or least_area is out of range.
 
     Example:
         >>> self_reference(photo, torch.Generator().manual_seed(0)).shape
@@ -86,12 +86,20 @@ def self_reference(rgb: np.ndarray, generator: torch.Generator) -> np.ndarray:
     Source: the published code; the paper takes "the original colorized target" (section IV).
     """
     photo = Image.fromarray(as_rgb("rgb", rgb))
+    if not 0 < least_area <= 1:
+        raise ValueError(f"least_area: expected a share above 0 and at most 1, got {least_area}")
+    transform = v2.Compose(
+        [
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomResizedCrop(_REFERENCE_SIZE, scale=(least_area, 1.0), ratio=_ASPECT_RATIO),
+        ]
+    )
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
     # The transforms draw from the global generator. Only the CPU's is replaced and restored:
     # torch.manual_seed would also disturb the noise that training draws on a GPU.
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        return np.array(_SELF_REFERENCE(photo))
+        return np.array(transform(photo))
 
 
 def check_count(name: str, count: object, least: int = 1) -> None:

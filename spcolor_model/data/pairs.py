@@ -10,8 +10,11 @@ Dimensions: B samples of a batch, S rows and columns of a sample. L is in 0..100
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,12 +24,17 @@ from ..color import rgb_to_lab
 from ..images import read_image
 from .geometry import check_count, crop_resize, self_reference
 from .manifest import Pair
+from .old_photos import old_luminance
+
+# About a megabyte each, at 256 pixels.
+_PHOTOS_IN_MEMORY = 1024
 
 
 class Sample(NamedTuple):
     """A target, its reference, and whether both are one photo; a batch has B in front.
 
     Attributes:
+        seen_luminance: [1, S, S] float32, what is seen of the target: L, or that of an old print.
         luminance: [1, S, S] float32, L of the target in 0..100.
         ab: [2, S, S] float32, the target's own colours, about -128..127: the truth.
         reference_luminance: [1, S, S] float32.
@@ -34,6 +42,7 @@ class Sample(NamedTuple):
         is_self: bool; the reference is the target, distorted.
     """
 
+    seen_luminance: Tensor
     luminance: Tensor
     ab: Tensor
     reference_luminance: Tensor
@@ -46,12 +55,18 @@ class ColorizationPairs(Dataset[Sample]):
 
     With probability p the reference is the target itself, mirrored and cropped a little
     (`self_reference`); the L1 loss is for these samples alone. A pair without a reference always is
-    one. `pairs[epoch, index]` draws anew in each epoch, and `pairs[index]` is `pairs[0, index]`.
+    one. With probability q the target is seen as an old photograph (`old_luminance`), while its
+    truth stays what it is. `pairs[epoch, index]` draws anew in each epoch, and `pairs[index]` is
+    `pairs[0, index]`.
 
     Args:
         pairs: as `read_manifest` returns them.
         size: S, in pixels.
         self_reference_probability: p; 0 for validation.
+        self_reference_area: least share of the target that such a reference shows.
+        old_photo_probability: q; 0 in the paper.
+        in_memory: keep up to 1,024 photos in memory, shrunk to a short side of 2 S, which is
+            quicker and changes the samples a little.
         seed: of all draws.
 
     Raises:
@@ -73,20 +88,27 @@ class ColorizationPairs(Dataset[Sample]):
         size: int = 256,
         *,
         self_reference_probability: float = 0.2,
+        self_reference_area: float = 0.98,
+        old_photo_probability: float = 0.0,
+        in_memory: bool = False,
         seed: int = 0,
     ) -> None:
         if not pairs:
             raise ValueError("pairs: expected at least one, got none")
         check_count("size", size)
         check_count("seed", seed, least=0)
-        if not 0 <= self_reference_probability <= 1:
-            raise ValueError(
-                "self_reference_probability: expected a number in 0..1, "
-                f"got {self_reference_probability}"
-            )
+        for name, probability in (
+            ("self_reference_probability", self_reference_probability),
+            ("old_photo_probability", old_photo_probability),
+        ):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"{name}: expected a number in 0..1, got {probability}")
         self.pairs = pairs
         self.size = size
         self.self_reference_probability = self_reference_probability
+        self.self_reference_area = self_reference_area
+        self.old_photo_probability = old_photo_probability
+        self.in_memory = in_memory
         self.seed = seed
 
     def __len__(self) -> int:
@@ -105,14 +127,21 @@ class ColorizationPairs(Dataset[Sample]):
         generator = _generator(self.seed, epoch, index)
         is_self = float(torch.rand((), generator=generator)) < self.self_reference_probability
         is_self = is_self or pair.reference is None
-        target = read_image(pair.target)
-        reference = self_reference(target, generator) if is_self else read_image(pair.reference)
-        return Sample(*self._lab(target), *self._lab(reference), torch.tensor(is_self))
+        target = self._read(pair.target)
+        reference = (
+            self_reference(target, generator, self.self_reference_area)
+            if is_self
+            else self._read(pair.reference)
+        )
+        target, reference = (crop_resize(rgb, self.size) for rgb in (target, reference))
+        luminance, ab = _lab(target)
+        is_old = float(torch.rand((), generator=generator)) < self.old_photo_probability
+        seen = torch.tensor(old_luminance(target, generator))[None] if is_old else luminance
+        return Sample(seen, luminance, ab, *_lab(reference), torch.tensor(is_self))
 
-    def _lab(self, rgb: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return luminance [1, S, S] and ab [2, S, S] of a photo [H, W, 3]."""
-        luminance, ab = rgb_to_lab(crop_resize(rgb, self.size))
-        return torch.tensor(luminance)[None], torch.tensor(ab).permute(2, 0, 1).contiguous()
+    def _read(self, path: Path) -> np.ndarray:
+        """Return a photo [H, W, 3]."""
+        return _shrunk(path, 2 * self.size) if self.in_memory else read_image(path)
 
 
 class ResumableBatchSampler(Sampler[list[tuple[int, int]]]):
@@ -195,6 +224,25 @@ class ResumableBatchSampler(Sampler[list[tuple[int, int]]]):
     def _order(self, epoch: int) -> Tensor:
         """Return the shuffled indices [num_samples] of an epoch."""
         return torch.randperm(self.num_samples, generator=_generator(self.seed, epoch))
+
+
+@lru_cache(_PHOTOS_IN_MEMORY)
+def _shrunk(path: Path, size: int) -> np.ndarray:
+    """Read a photo [H, W, 3]; its short side is at most `size`."""
+    rgb = read_image(path)
+    height, width = rgb.shape[:2]
+    scale = size / min(height, width)
+    if scale >= 1:
+        return rgb
+    return cv2.resize(
+        rgb, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+    )
+
+
+def _lab(rgb: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return luminance [1, S, S] and ab [2, S, S] of a photo [S, S, 3]."""
+    luminance, ab = rgb_to_lab(rgb)
+    return torch.tensor(luminance)[None], torch.tensor(ab).permute(2, 0, 1).contiguous()
 
 
 def _generator(seed: int, *key: int) -> torch.Generator:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .adversarial import adversarial_generator
@@ -26,6 +27,8 @@ class LossWeights:
         adversarial: of `adversarial_generator`.
         smoothness: of `smoothness`.
         contextual: of `contextual_pyramid`; 0 in the paper, 0.2 in the published code.
+        warp: of `self_reference_l1` of the warped colours; this project's own, 0 in the paper. It
+            tells WarpNet directly what to match, which matters where it starts from nothing.
 
     Raises:
         ValueError: a weight that is negative or not finite, or all 0.
@@ -42,6 +45,7 @@ class LossWeights:
     adversarial: float = 0.4
     smoothness: float = 2.0
     contextual: float = 0.0
+    warp: float = 0.0
 
     def __post_init__(self) -> None:
         for name, weight in asdict(self).items():
@@ -55,7 +59,8 @@ class LossWeights:
 class GeneratorLoss:
     """The generator's weighted sum of losses.
 
-        L_total = λ_L1 L1 + λ_SMP L_SMP + λ_adv L_adv + λ_smooth L_smooth [+ λ_ctx L_ctx]
+        L_total = λ_L1 L1 + λ_SMP L_SMP + λ_adv L_adv + λ_smooth L_smooth
+                  [+ λ_ctx L_ctx + λ_warp L_warp]
 
     Attributes:
         weights: λ.
@@ -86,6 +91,7 @@ class GeneratorLoss:
         features: Sequence[Tensor] = (),
         truth_features: Sequence[Tensor] = (),
         reference_features: Sequence[Tensor] = (),
+        warped_ab: Tensor | None = None,
         similarity: Tensor | None = None,
         real: Tensor | None = None,
         fake: Tensor | None = None,
@@ -102,6 +108,7 @@ class GeneratorLoss:
                 perceptual term reads the last, the contextual term the last three.
             truth_features: likewise, of the target in its true colours.
             reference_features: likewise, of the reference in colour.
+            warped_ab: [B, 2, h', w'].
             similarity: S, [B, h', w'].
             real: discriminator's scores of real photos, [B, 1].
             fake: its scores of the predictions, [B, 1].
@@ -126,6 +133,10 @@ class GeneratorLoss:
             loss = self_reference_l1(ab, truth_lab[:, 1:], is_self, batch_mean=self.batch_mean)
             return loss / len(ab) if self.l1_published_scale else loss
 
+        def warp_term() -> Tensor:
+            truth_ab = F.adaptive_avg_pool2d(truth_lab[:, 1:], warped_ab.shape[2:])
+            return self_reference_l1(warped_ab, truth_ab, is_self, batch_mean=self.batch_mean)
+
         compute = {
             "l1": l1_term,
             "perceptual": perceptual_term,
@@ -135,6 +146,7 @@ class GeneratorLoss:
                 _last("features", features, 3),
                 _last("reference_features", reference_features, 3),
             ),
+            "warp": warp_term,
         }
         weights = {name: weight for name, weight in asdict(self.weights).items() if weight}
         terms = {name: compute[name]() for name in weights}

@@ -86,6 +86,8 @@ class WarpNet(nn.Module):
         reference_confidence: Tensor,
         *,
         num_segments: int,
+        target_anchor: Tensor | None = None,
+        reference_anchor: Tensor | None = None,
         temperature: float | Tensor = 0.01,
         center: bool = True,
         precision: str | None = None,
@@ -104,6 +106,9 @@ class WarpNet(nn.Module):
             target_confidence: [B, h, w] S_clT in 0..1, likewise.
             reference_confidence: [B, h, w] S_clR in 0..1, likewise.
             num_segments: number of classes K.
+            target_anchor: [B, A, H/4, W/4], features of unit length that join the projected ones
+                before the cosine, so that matching starts from what they know; none in the paper.
+            reference_anchor: likewise, of the reference's H and W.
             temperature, center, precision, backend: as in `segment_correspondence`.
 
         Returns:
@@ -125,8 +130,8 @@ class WarpNet(nn.Module):
         ab = F.avg_pool2d(reference_ab, 4)
         confidence = _nearest(reference_confidence.to(ab.dtype), grid)
         out = segment_correspondence(
-            self.theta_class(self._embed(target_features)),
-            self.phi_class(self._embed(reference_features)),
+            self._query(self.theta_class, target_features, target_anchor),
+            self._query(self.phi_class, reference_features, reference_anchor),
             torch.cat([ab, confidence[:, None]], dim=1).flatten(2).transpose(1, 2),
             _nearest_labels(target_labels, target_grid),
             _nearest_labels(reference_labels, grid),
@@ -141,6 +146,17 @@ class WarpNet(nn.Module):
         similarity = out.similarity.unflatten(1, target_grid)
         similarity = similarity * _nearest(target_confidence, target_grid) * warped_confidence
         return torch.cat([warped_ab, similarity[:, None].to(ab.dtype)], dim=1)
+
+    def _query(
+        self, projection: nn.Linear, maps: Sequence[Tensor], anchor: Tensor | None
+    ) -> Tensor:
+        """Return what is matched, [B, N, C] or, with an anchor [B, A, h, w], [B, N, C + A]."""
+        projected = projection(self._embed(maps))
+        if anchor is None:
+            return projected
+        # Of fresh weights the projected part is then the smaller one.
+        scaled = projected / projected.shape[2] ** 0.5
+        return torch.cat([scaled, anchor.flatten(2).transpose(1, 2)], dim=2)
 
     def _embed(self, maps: Sequence[Tensor]) -> Tensor:
         """Return the embedding [B, N, C] of four maps."""

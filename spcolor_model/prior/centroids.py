@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from spcolor_ops import _checks
 
 from ..features import SEMANTIC_LEVELS, STRIDE, network
+from ..networks.weights import load_into, load_state
 from .probe import ClusterProbe
 
 # The largest stride of the network.
@@ -77,6 +79,23 @@ class CentroidPrior(nn.Module):
         kmeans = MiniBatchKMeans(num_segments, batch_size=4096, n_init=3, random_state=seed)
         kmeans.fit(torch.cat(sample).numpy())
         return cls(torch.from_numpy(kmeans.cluster_centers_))
+
+    @classmethod
+    def load(cls, path: str | Path, num_segments: int) -> CentroidPrior:
+        """Return the prior of a run's `prior.safetensors`.
+
+        Raises:
+            FileNotFoundError, ValueError: no such file, or not that of K clusters.
+        """
+        prior = cls.empty(num_segments)
+        load_into(prior, load_state(path), source=str(path))
+        return prior
+
+    @classmethod
+    def empty(cls, num_segments: int) -> CentroidPrior:
+        """Return a prior of K centroids that are 0, for `load_state_dict`."""
+        channels = semantic_features(torch.zeros(1, 3, _MULTIPLE, _MULTIPLE)).shape[1]
+        return cls(torch.zeros(num_segments, channels))
 
     @property
     def num_segments(self) -> int:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
-from ..data import ColorizationPairs, read_manifest
-from ..data.installed import write_installed_photos
+from ..data import ColorizationPairs, Pair, read_manifest
 from ..losses import GeneratorLoss
 from ..model import SPColor
 from ..networks import VGG19, Backbone, ColorVidNet, Discriminator, EfficientNetLite0, WarpNet
 from ..networks.conversion import (
+    Conversion,
     color_vid_net_from_earlier_work,
     discriminator_from_earlier_work,
     warp_net_from_earlier_work,
 )
 from ..networks.published import find
 from ..networks.weights import load_into, load_state
-from ..prior.centroids import CentroidPrior, semantic_features
+from ..prior.centroids import CentroidPrior
 from ..prior.tensor import GlobalPrior, TensorPrior
 from .classes import prior_rgb
 from .config import BackboneName, NetworkConfig, PriorConfig, PriorKind, TrainConfig
@@ -41,26 +41,45 @@ def build_pairs(
         FileNotFoundError, ValueError: a manifest or photo that is not there, or no manifest.
         OSError: photos cannot be written.
     """
-    data = config.data
+    data, options = config.data, {"seed": config.seed, "in_memory": config.data.in_memory}
     folder = Path(config.out) / "photos"
-    given = [data.manifest or folder / "train.csv", data.validation or folder / "validation.csv"]
-    if None in (data.manifest, data.validation):
+    if data.manifest is None or (data.validation is None and not _has_splits(data.manifest)):
         if process.is_first and not folder.is_dir():
+            # It decodes clips, for which who brings photos need not install anything.
+            from ..data.installed import write_installed_photos
+
             # Complete or absent, like a checkpoint.
             partial = folder.with_name("photos.partial")
             write_installed_photos(partial)
             partial.rename(folder)
         barrier()
-    train, validation = (
-        ColorizationPairs(
-            read_manifest(path),
-            data.image_size,
-            self_reference_probability=probability,
-            seed=config.seed,
-        )
-        for path, probability in zip(given, (data.self_reference_probability, 0), strict=True)
+    manifest = data.manifest or folder / "train.csv"
+    train = ColorizationPairs(
+        read_manifest(manifest, "train" if _has_splits(manifest) else None),
+        data.image_size,
+        self_reference_probability=data.self_reference_probability,
+        self_reference_area=data.self_reference_area,
+        old_photo_probability=data.old_photo_probability,
+        **options,
+    )
+    if data.validation is None and _has_splits(manifest):
+        held_out = dict.fromkeys(pair.target for pair in read_manifest(manifest, "held-out"))
+        pairs = [Pair(target) for target in held_out]
+    else:
+        pairs = read_manifest(data.validation or folder / "validation.csv")
+    validation = ColorizationPairs(
+        pairs,
+        data.image_size,
+        self_reference_probability=0,
+        self_reference_area=data.self_reference_area,
+        **options,
     )
     return train, validation
+
+
+def _has_splits(manifest: str | Path) -> bool:
+    """Tell whether a manifest is one of `spcolor prepare`, which holds out photos itself."""
+    return Path(manifest).suffix == ".parquet"
 
 
 def build_backbone(config: NetworkConfig) -> Backbone:
@@ -78,22 +97,26 @@ def build_backbone(config: NetworkConfig) -> Backbone:
 
 
 def build_prior(
-    config: PriorConfig, photos: ColorizationPairs, seed: int, *, fit: bool = True
+    config: PriorConfig, photos: ColorizationPairs | None = None, seed: int = 0
 ) -> TensorPrior:
     """Return the semantic prior.
 
     Args:
         config: which prior.
-        photos: of the training set.
+        photos: what clusters are fitted to, where `config.weights` names none; without photos they
+            are 0, to be loaded.
         seed: of the clusters.
-        fit: whether clusters are fitted to the photos; else they are 0, to be loaded.
+
+    Raises:
+        FileNotFoundError, ValueError: weights that are not there, or of another prior.
     """
     if config.kind is PriorKind.none:
         return GlobalPrior()
     if config.kind is PriorKind.clusters:
-        if not fit:
-            channels = semantic_features(torch.zeros(1, 3, 32, 32)).shape[1]
-            return CentroidPrior(torch.zeros(config.num_segments, channels))
+        if config.weights is not None:
+            return CentroidPrior.load(config.weights, config.num_segments)
+        if photos is None:
+            return CentroidPrior.empty(config.num_segments)
         some = range(0, len(photos), max(1, len(photos) // _PHOTOS_FOR_CLUSTERS))
         samples = map(photos.__getitem__, some)
         seen = (prior_rgb(x.luminance[None], x.ab[None], config.target) for x in samples)
@@ -106,32 +129,65 @@ def build_prior(
     return StegoPrior(Stego.from_checkpoint(path, config.num_segments))
 
 
-def build_networks(
-    config: TrainConfig, backbone: Backbone, num_segments: int
-) -> tuple[SPColor, Discriminator]:
-    """Return generator and discriminator, with fresh weights or those of the earlier work."""
-    network = config.network
-    warp_net = WarpNet(backbone.correspondence_channels, network.channels)
-    color_net = ColorVidNet(width=network.color_width)
-    discriminator = Discriminator(network.discriminator_width, config.data.image_size)
-    if network.from_earlier_work:
-        for module, name, convert in (
-            (warp_net, "nonlocal_net_iter_76000", warp_net_from_earlier_work),
-            (color_net, "colornet_iter_76000", color_vid_net_from_earlier_work),
-            (discriminator, "discriminator_iter_76000", discriminator_from_earlier_work),
-        ):
-            path = find(name)
-            converted = convert(load_state(path)).state
-            load_into(module, module.state_dict() | converted, source=str(path))
-    model = SPColor(
+def build_generator(
+    config: NetworkConfig, backbone: Backbone, num_segments: int, prefix: str = ""
+) -> SPColor:
+    """Return the generator, with fresh weights or those of `initial` or of the earlier work.
+
+    Args:
+        config: sizes, and where weights come from.
+        backbone: frozen.
+        num_segments: number of classes K.
+        prefix: of the names of the files in `initial`.
+
+    Raises:
+        FileNotFoundError, ValueError: weights that are not there, or of other networks.
+    """
+    warp_net = WarpNet(backbone.correspondence_channels, config.channels)
+    color_net = ColorVidNet(width=config.color_width)
+    if config.residual:
+        # At first the result is the warped colour.
+        nn.init.zeros_(color_net.conv10_ab.weight)
+        nn.init.zeros_(color_net.conv10_ab.bias)
+    if config.from_earlier_work:
+        _convert(warp_net, "nonlocal_net_iter_76000", warp_net_from_earlier_work)
+        _convert(color_net, "colornet_iter_76000", color_vid_net_from_earlier_work)
+    if config.initial is not None:
+        for module, name in ((warp_net, "warp_net"), (color_net, "color_net")):
+            path = Path(config.initial) / f"{prefix}{name}.safetensors"
+            load_into(module, load_state(path), source=str(path))
+    return SPColor(
         backbone,
         warp_net,
         color_net,
         num_segments=num_segments,
-        temperature=network.temperature,
-        center=network.center,
+        anchored=config.anchored,
+        gray_reference=config.gray_reference,
+        residual=config.residual,
+        temperature=config.temperature,
+        center=config.center,
     )
-    return model, discriminator
+
+
+def build_discriminator(config: TrainConfig) -> Discriminator:
+    """Return the discriminator, with fresh weights or those of the earlier work.
+
+    Raises:
+        FileNotFoundError, ValueError: weights that are not there, or of another network.
+    """
+    discriminator = Discriminator(config.network.discriminator_width, config.data.image_size)
+    if config.network.from_earlier_work:
+        _convert(discriminator, "discriminator_iter_76000", discriminator_from_earlier_work)
+    return discriminator
+
+
+def _convert(
+    module: nn.Module, name: str, convert: Callable[[Mapping[str, Tensor]], Conversion]
+) -> None:
+    """Load a file of the earlier work, converted, over fresh weights."""
+    path = find(name)
+    converted = convert(load_state(path)).state
+    load_into(module, module.state_dict() | converted, source=str(path))
 
 
 def build_loss(config: TrainConfig) -> GeneratorLoss:

@@ -32,6 +32,7 @@ def batch_classes(
     prior: TensorPrior, batch: Sample, config: PriorConfig
 ) -> tuple[Classes, Classes]:
     """Return the classes of a batch's targets and references."""
-    target = prior_rgb(batch.luminance, batch.ab, config.target)
+    seen = batch.luminance if config.target is Seen.color else batch.seen_luminance
+    target = prior_rgb(seen, batch.ab, config.target)
     reference = prior_rgb(batch.reference_luminance, batch.reference_ab, config.reference)
     return Classes(*prior(target)), Classes(*prior(reference))

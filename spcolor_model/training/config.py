@@ -69,18 +69,28 @@ class Seen(Enum):
 
 @dataclass
 class DataConfig:
-    """Photos. Without a manifest, those that installed packages contain."""
+    """Photos. Without a manifest, those that installed packages contain.
+
+    One of `spcolor prepare` serves for both: what is held out is validated with itself as the
+    reference, as its true colours are known. `in_memory` keeps small data sets there.
+    """
 
     manifest: str | None = None
     validation: str | None = None
     image_size: int = 256
     self_reference_probability: float = 0.2
+    self_reference_area: float = 0.98
+    old_photo_probability: float = 0.0
+    in_memory: bool = False
     workers: int = 4
 
 
 @dataclass
 class NetworkConfig:
-    """Networks. `backbone_weights` and the like are files; None is the usual place or none."""
+    """Networks. `backbone_weights` and the like are files; None is the usual place or none.
+
+    `initial` is a checkpoint folder whose generator a fresh run starts from.
+    """
 
     backbone: BackboneName = BackboneName.vgg19
     backbone_weights: str | None = None
@@ -89,12 +99,16 @@ class NetworkConfig:
     discriminator_width: int = 64
     temperature: float = 0.01
     center: bool = True
+    anchored: bool = False
+    gray_reference: bool = False
+    residual: bool = False
     from_earlier_work: bool = False
+    initial: str | None = None
 
 
 @dataclass
 class PriorConfig:
-    """Semantic prior."""
+    """Semantic prior. `weights` is a file of STEGO's, or the clusters of an earlier run."""
 
     kind: PriorKind = PriorKind.stego
     num_segments: int = 22
@@ -205,6 +219,21 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
     return found
 
 
+def parse_config(text: str, source: str) -> TrainConfig:
+    """Return the configuration that a weights file holds; `source` is what errors call it.
+
+    Raises:
+        ValueError: the text is no configuration.
+    """
+    try:
+        config = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.create(text))
+        found = OmegaConf.to_object(config)
+    except (OmegaConfBaseException, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{source}: expected a configuration, got {_message(error)}") from None
+    _check(found)
+    return found
+
+
 def as_yaml(config: TrainConfig) -> str:
     """Return a configuration as the YAML text that `load_config` reads."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
@@ -229,6 +258,11 @@ def _check(config: TrainConfig) -> None:
         )
     if config.ema is not None and not 0 < config.ema < 1:
         raise ValueError(f"ema: expected a number between 0 and 1, got {config.ema}")
+    if config.network.from_earlier_work and config.network.initial is not None:
+        raise ValueError(
+            f"network.initial: expected none with network.from_earlier_work, "
+            f"got {config.network.initial}"
+        )
     if config.prior.kind is PriorKind.none and config.prior.num_segments != 1:
         raise ValueError(
             f"prior.num_segments: expected 1 for prior.kind=none, got {config.prior.num_segments}"

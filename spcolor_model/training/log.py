@@ -97,7 +97,7 @@ def pictures(one: Pass, prediction: Prediction) -> dict[str, Tensor]:
         F.interpolate(maps.float(), size) for maps in prediction.warped.split([2, 1], dim=1)
     )
     return {
-        "target, gray": gray(batch.luminance),
+        "target, seen": gray(batch.seen_luminance),
         "target": _picture(batch.luminance, batch.ab),
         "reference": _picture(batch.reference_luminance, batch.reference_ab),
         "prediction": _picture(batch.luminance, prediction.ab),

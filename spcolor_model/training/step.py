@@ -86,7 +86,7 @@ class TrainingStep:
         batch = one.batch
         with torch.autocast(batch.luminance.device.type, torch.bfloat16, enabled=self.bf16):
             return self.generator(
-                batch.luminance + one.noise,
+                batch.seen_luminance + one.noise,
                 batch.reference_luminance,
                 batch.reference_ab,
                 one.classes,
@@ -134,6 +134,7 @@ class TrainingStep:
             ab=ab,
             truth_lab=truth,
             is_self=batch.is_self,
+            warped_ab=prediction.warped[:, :2],
             similarity=prediction.similarity,
             **given,
         )

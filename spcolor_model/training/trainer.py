@@ -22,8 +22,9 @@ from . import checkpoint
 from .build import (
     Optimizer,
     build_backbone,
+    build_discriminator,
+    build_generator,
     build_loss,
-    build_networks,
     build_pairs,
     build_prior,
 )
@@ -67,7 +68,8 @@ class Trainer:
         backbone = build_backbone(config.network)
         # Frozen networks draw numbers where they are loaded for the first time, so not before.
         torch.manual_seed(config.seed)
-        model, discriminator = build_networks(config, backbone, self.prior.num_segments)
+        model = build_generator(config.network, backbone, self.prior.num_segments)
+        discriminator = build_discriminator(config)
         self.model, self.discriminator = model.to(process.device), discriminator.to(process.device)
         self.model.backbone.to(process.device)
         self.average = (
@@ -143,7 +145,7 @@ class Trainer:
     def _prior(self, last: Checkpoint | None) -> TensorPrior:
         """Return the semantic prior; clusters are those of the checkpoint, or of one process."""
         config = self.config
-        prior = build_prior(config.prior, self.pairs, config.seed, fit=last is None)
+        prior = build_prior(config.prior, None if last else self.pairs, config.seed)
         prior = prior.to(self.process.device)
         if config.prior.kind is PriorKind.clusters:
             first_of_all(prior.probe.clusters.data)

@@ -53,7 +53,7 @@ def _measure(
 ) -> list[float]:
     classes, reference_classes = batch_classes(prior, batch, config)
     prediction = model(
-        batch.luminance,
+        batch.seen_luminance,
         batch.reference_luminance,
         batch.reference_ab,
         classes,

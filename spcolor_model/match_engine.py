@@ -1,0 +1,45 @@
+"""Colorization without training: pretrained features, matching by class, edge-aware filling.
+
+Dimensions: H rows and W columns of the target.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .color import gray_rgb, rgb_to_lab
+from .engine import Estimate
+from .features import WorkingImage
+from .filling import EdgeAwareFiller, Filler
+from .matching import match
+from .prior import ClusterPrior, Prior
+
+
+class MatchEngine:
+    """An `Engine` that takes colours as they are matched.
+
+        ab = filler(warped ab, S, L),    S = S_w S_clT S'_clR    (paper eq. 5-14)
+
+    Its own prior is `ClusterPrior`: 22 clusters, fitted to the pair.
+
+    Args:
+        filler: what makes full-resolution ab of the match; an edge-aware filter where None.
+
+    Example:
+        >>> colorize("gray.jpg", "colour.jpg", engine=MatchEngine(EdgeAwareFiller(tint=0)))
+    """
+
+    def __init__(self, filler: Filler | None = None) -> None:
+        self.filler = filler or EdgeAwareFiller()
+
+    def __call__(
+        self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None = None
+    ) -> Estimate:
+        """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8."""
+        reference_luminance, reference_ab = rgb_to_lab(reference)
+        # Features of a gray and of a coloured photo differ, so both are seen in gray.
+        images = [WorkingImage(gray_rgb(x)) for x in (luminance, reference_luminance)]
+        maps = (prior or ClusterPrior())(images)
+        found = match(*images, reference_ab, maps)
+        labels = [maps.of(index, image.grid)[0] for index, image in enumerate(images)]
+        return Estimate(self.filler(found, luminance), *labels, found)

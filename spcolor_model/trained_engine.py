@@ -1,0 +1,125 @@
+"""Colorization by trained networks, from the checkpoint of a training run.
+
+Dimensions: H rows and W columns of the target; S and S' its working image's.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .color import gray_rgb, rgb_to_lab
+from .engine import Estimate
+from .features import WorkingImage, resize
+from .matching import Match
+from .model import Classes, SPColor
+from .prior import ClassMaps, Prior
+from .prior.tensor import PairPrior
+from .training.build import build_backbone, build_generator, build_prior
+from .training.checkpoint import load_config
+from .training.config import PriorKind, Seen, TrainConfig, parse_config
+
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights"
+
+
+class TrainedEngine:
+    """An `Engine` of WarpNet and ColorVidNet.
+
+    Both photos are seen at about the area of the training's images, whatever their aspect ratio,
+    and the predicted ab is enlarged to the target. Its own prior is that of the training.
+
+    Args:
+        model: the generator.
+        prior: of the training.
+        config: of the training.
+
+    Example:
+        >>> engine = TrainedEngine.load("out/train/checkpoints/step_00002000")
+        >>> colorize("gray.jpg", "colour.jpg", engine=engine).rgb.shape
+        (768, 1024, 3)
+    """
+
+    def __init__(self, model: SPColor, prior: Prior, config: TrainConfig) -> None:
+        self.model = model.eval()
+        self.prior = prior
+        self.config = config
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> TrainedEngine:
+        """Return the engine of a checkpoint folder; averaged weights are preferred, if it has any.
+
+        Raises:
+            FileNotFoundError, ValueError: a file that is not there, or not of such a network.
+        """
+        folder = Path(folder)
+        average = "average_" if (folder / "average_warp_net.safetensors").is_file() else ""
+        config = parse_config(load_config(folder / f"{average}warp_net.safetensors"), str(folder))
+        # Whatever the run itself began with.
+        config.network.from_earlier_work, config.network.initial = False, str(folder)
+        if config.prior.kind is PriorKind.clusters:
+            config.prior.weights = str(folder / "prior.safetensors")
+        prior = build_prior(config.prior)
+        backbone = build_backbone(config.network)
+        model = build_generator(config.network, backbone, prior.num_segments, average)
+        model.backbone.to(device)
+        return cls(model.to(device), PairPrior(prior.to(device), device=device), config)
+
+    @classmethod
+    @cache
+    def default(cls) -> TrainedEngine:
+        """Return the engine of the weights in this package."""
+        return cls.load(DEFAULT_WEIGHTS)
+
+    @torch.inference_mode()
+    def __call__(
+        self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None = None
+    ) -> Estimate:
+        """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8."""
+        area = self.config.data.image_size**2
+        colour = WorkingImage(reference, area)
+        colour_lab = _lab(colour)
+        sees_colour = self.config.prior.reference is Seen.color
+        seen = [
+            WorkingImage(gray_rgb(luminance), area),
+            colour if sees_colour else WorkingImage(gray_rgb(colour_lab[0][0, 0].numpy()), area),
+        ]
+        maps = (prior or self.prior)(seen)
+        # Not through 8 bits, which would take steps in a faded photo.
+        small = resize(torch.from_numpy(luminance)[None], seen[0].pixels.shape[1:])[None]
+        device = next(self.model.parameters()).device
+        prediction = self.model(
+            small.to(device),
+            *(x.to(device) for x in colour_lab),
+            *(_classes(maps, index, image, device) for index, image in enumerate(seen)),
+            num_segments=maps.num_segments,
+        )
+        ab = prediction.ab[0].float().cpu().permute(1, 2, 0).numpy()
+        warped = prediction.warped[0].float().cpu()
+        return Estimate(
+            cv2.resize(ab, luminance.shape[::-1], interpolation=cv2.INTER_CUBIC),
+            *(_labels(maps, index, image) for index, image in enumerate(seen)),
+            Match(warped[:2], warped[2], prediction.unrelated[0].cpu()),
+        )
+
+
+def _lab(image: WorkingImage) -> tuple[Tensor, Tensor]:
+    """Return L [1, 1, S, S'] and ab [1, 2, S, S'] of a working image."""
+    rgb = image.pixels.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+    luminance, ab = rgb_to_lab(rgb)
+    return torch.from_numpy(luminance)[None, None], torch.from_numpy(ab).permute(2, 0, 1)[None]
+
+
+def _classes(maps: ClassMaps, index: int, image: WorkingImage, device: torch.device) -> Classes:
+    return Classes(*(x[None].to(device) for x in maps.of(index, image.grid)))
+
+
+def _labels(maps: ClassMaps, index: int, image: WorkingImage) -> Tensor:
+    """Return labels [2 h, 2 w] on the grid of the warped colours, which is twice as fine."""
+    labels, _ = maps.of(index, image.grid)
+    return F.interpolate(labels[None, None].double(), scale_factor=2)[0, 0].long()

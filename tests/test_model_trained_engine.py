@@ -1,0 +1,106 @@
+"""The trained engine: this package's weights, other checkpoints, other priors."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+pytest.importorskip("omegaconf")
+
+from model_photos import chelsea, coffee
+from torch.utils.data import default_collate
+from training_runs import one_thread, photos, trainer  # noqa: F401
+
+from spcolor_model import colorize
+from spcolor_model.color import rgb_to_lab
+from spcolor_model.engine import make_engine
+from spcolor_model.model import anchor
+from spcolor_model.networks import EfficientNetLite0
+from spcolor_model.trained_engine import TrainedEngine
+from spcolor_model.training.classes import batch_classes
+from spcolor_model.training.export import export
+
+CLUSTERS = ("prior.kind=clusters", "prior.num_segments=3", "max_steps=1")
+
+
+def chroma_error(rgb: np.ndarray, truth: np.ndarray) -> float:
+    return np.linalg.norm(rgb_to_lab(rgb)[1] - rgb_to_lab(truth)[1], axis=-1).mean()
+
+
+def test_the_packaged_weights_give_a_photo_its_own_colours_back():
+    photo = coffee((250, 170))
+    result = colorize(photo, photo[:, ::-1].copy())
+    gray = np.linalg.norm(rgb_to_lab(photo)[1], axis=-1).mean()
+    assert result.rgb.shape == photo.shape
+    assert chroma_error(result.rgb, photo) < 0.35 * gray
+    assert result.target_labels.shape == result.match.confidence.shape
+    luminance, got = rgb_to_lab(photo)[0], rgb_to_lab(result.rgb)[0]
+    np.testing.assert_allclose(got, luminance, atol=0.9)  # 8 bits, in the dark
+    again = colorize(photo, photo[:, ::-1].copy())
+    np.testing.assert_array_equal(again.rgb, result.rgb)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 300), (121, 77)])
+def test_any_size(size):
+    target = coffee(size)
+    assert colorize(target, chelsea((90, 33))).rgb.shape == target.shape
+
+
+def test_other_priors_take_the_place_of_its_own():
+    target, reference = coffee(), chelsea()
+    own, none, two = (
+        colorize(target, reference, **options)
+        for options in ({}, {"prior": "none"}, {"num_segments": 2})
+    )
+    assert own.target_labels.unique().numel() > 1
+    assert none.target_labels.unique().tolist() == [0]
+    assert two.target_labels.max() <= 2
+    mask = np.zeros((90, 120), np.uint8)
+    mask[:, 60:] = 1
+    foreign = colorize(target, reference, prior="masks", target_mask=mask, reference_mask=0 * mask)
+    assert foreign.match.unrelated[:, 40:].all()
+
+
+def test_an_exported_checkpoint_colours_as_the_checkpoint_does(photos, tmp_path):  # noqa: F811
+    run = trainer(photos, tmp_path / "run", *CLUSTERS, "ema=0.5")
+    run.run()
+    (folder,) = run.folder.glob("step_*")
+    files = export(folder, tmp_path / "weights")
+    assert [path.stem for path in files] == ["warp_net", "color_net", "prior"]
+    assert sum(path.stat().st_size for path in files) < 0.3 * sum(
+        path.stat().st_size for path in folder.iterdir()
+    )
+    whole, half = (TrainedEngine.load(path) for path in (folder, tmp_path / "weights"))
+    averaged = run.average.module.warp_net.theta_class.weight
+    torch.testing.assert_close(whole.model.warp_net.theta_class.weight, averaged)
+    torch.testing.assert_close(
+        half.model.warp_net.theta_class.weight, averaged, rtol=1e-3, atol=1e-4
+    )
+    assert half.config.network.initial == str(tmp_path / "weights")
+
+
+def test_weights_are_for_the_trained_engine_alone(tmp_path):
+    with pytest.raises(ValueError, match='weights: expected with engine="trained" alone'):
+        make_engine("match", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"warp_net\.safetensors"):
+        make_engine("trained", tmp_path)
+
+
+def test_anchors_are_unit_vectors_that_a_change_of_contrast_does_not_move():
+    rgb = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    found = anchor(EfficientNetLite0()(rgb), rgb.shape[2:])
+    assert found.shape == (1, 472, 24, 32)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(1, 24, 32))
+    maps = [3 * x + 1 for x in EfficientNetLite0()(rgb)]
+    torch.testing.assert_close(anchor(maps, rgb.shape[2:]), found, atol=1e-3, rtol=0)
+
+
+def test_a_residual_run_begins_with_the_warped_colours(photos, tmp_path):  # noqa: F811
+    run = trainer(photos, tmp_path, "network.residual=true", "network.anchored=true")
+    sample = run.validation_pairs[0]
+    maps = (x[None] for x in (sample.luminance, sample.reference_luminance, sample.reference_ab))
+    batch = default_collate([sample])
+    with torch.no_grad():
+        found = run.model(*maps, *batch_classes(run.prior, type(sample)(*batch), run.config.prior))
+    enlarged = F.interpolate(found.warped[:, :2], scale_factor=4, mode="bilinear")
+    torch.testing.assert_close(found.ab, enlarged)
