@@ -50,7 +50,7 @@ def colorize(
     reference: Annotated[Path, typer.Argument(help="Photo whose colours are taken.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for a folder.")],
     engine: Annotated[EngineName, typer.Option(help="Networks, or matching alone.")] = (
-        EngineName.trained
+        EngineName.match
     ),
     weights: Annotated[
         Path | None, typer.Option(help="Checkpoint folder of a training run, for the engine.")

@@ -1,5 +1,7 @@
 """The trained engine: this package's weights, other checkpoints, other priors."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from model_photos import chelsea, coffee
 from torch.utils.data import default_collate
 from training_runs import one_thread, photos, trainer  # noqa: F401
 
-from spcolor_model import colorize
+import spcolor_model
 from spcolor_model.color import rgb_to_lab
 from spcolor_model.engine import make_engine
 from spcolor_model.model import anchor
@@ -20,6 +22,7 @@ from spcolor_model.trained_engine import TrainedEngine
 from spcolor_model.training.classes import batch_classes
 from spcolor_model.training.export import export
 
+colorize = partial(spcolor_model.colorize, engine="trained")
 CLUSTERS = ("prior.kind=clusters", "prior.num_segments=3", "max_steps=1")
 
 
