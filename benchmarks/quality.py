@@ -23,6 +23,7 @@ from torch import Tensor
 
 from spcolor_model import colorize, save_sheet
 from spcolor_model.color import gray_rgb, rgb_to_lab
+from spcolor_model.evaluation.measures import ab_error, psnr
 from spcolor_model.features import WorkingImage
 from spcolor_model.matching import match_inputs
 from spcolor_model.prior import ClusterPrior
@@ -34,18 +35,6 @@ WAYS = ("global", "class-wise")
 PRIORS = {"global": "none", "class-wise": "clusters"}
 # Real pairs of different photos for the operator's benchmark: names in `pairs`.
 REAL_KINDS = ("stereo", "frames", "same class")
-
-
-def ab_error(rgb: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
-    """Return mean ||ab - ab_truth|| of two photos [H, W, 3] uint8 over a region [H, W] bool."""
-    distance = np.linalg.norm(rgb_to_lab(rgb)[1] - rgb_to_lab(truth)[1], axis=-1)
-    return float(distance.mean() if region is None else distance[region].mean())
-
-
-def psnr(rgb: np.ndarray, truth: np.ndarray) -> float:
-    """Return the peak signal-to-noise ratio of two photos [H, W, 3] uint8, in dB."""
-    error = np.mean((rgb.astype(np.float64) - truth) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-12)))
 
 
 def iou(found: np.ndarray, truth: np.ndarray) -> float:

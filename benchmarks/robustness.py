@@ -17,11 +17,12 @@ import torch
 from rich.progress import track
 
 from spcolor_model import colorize
+from spcolor_model.evaluation.measures import ab_error
 from spcolor_model.features import WorkingImage
 from spcolor_model.prior import ClassMaps, ClusterPrior
 
 from .pairs import Pair, all_pairs
-from .quality import ab_error, save
+from .quality import save
 
 SHARES = (0.0, 0.05, 0.1, 0.2)
 BLOCK = 6

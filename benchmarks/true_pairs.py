@@ -2,7 +2,7 @@
 
 DATA is what `spcolor prepare` wrote. Every held-out photo is paired with itself once: mirrored, or
 cropped and mirrored, in turn. Views of one scene, which training left out, follow. The pictures and
-`manifest.csv` go to out/true_pairs, for `benchmarks.tables`.
+`manifest.csv` go to out/true_pairs, for `benchmarks.paper_tables`.
 """
 
 from __future__ import annotations

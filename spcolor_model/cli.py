@@ -1,4 +1,4 @@
-"""Command line: `spcolor colorize`, `spcolor evaluate` and `spcolor demo`."""
+"""Command line: `spcolor colorize`, `prepare`, `evaluate` and `demo`."""
 
 from __future__ import annotations
 
@@ -162,8 +162,8 @@ def evaluate_folders(
         typer.echo(written)
 
 
-class FeatureName(str, Enum):
-    """Names of `spcolor_model.data.prepare.describe.FeatureName`."""
+class BackboneChoice(str, Enum):
+    """Names of `spcolor_model.networks.BackboneName`."""
 
     efficientnet_lite0 = "efficientnet_lite0"
     vgg19 = "vgg19"
@@ -178,7 +178,7 @@ def prepare(
         int | None, typer.Option(help="Least short side in pixels; 256 unless given.", min=1)
     ] = None,
     features: Annotated[
-        FeatureName | None, typer.Option(help="efficientnet_lite0 unless given.")
+        BackboneChoice | None, typer.Option(help="efficientnet_lite0 unless given.")
     ] = None,
     shard: Annotated[str | None, typer.Option(help="I/N: of N shares the I-th.")] = None,
     held_out: Annotated[float, typer.Option(help="Share held out.", min=0, max=1)] = 0.2,

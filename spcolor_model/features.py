@@ -51,7 +51,7 @@ class WorkingImage:
     @torch.inference_mode()
     def pyramid(self) -> list[Tensor]:
         """Maps [C, H' / s, W' / s] of strides s = 2, 4, 8, 16, 32 (C = 16, 24, 40, 112, 320)."""
-        images = (self.pixels[None] - 127) / 128
+        images = network_input(self.pixels[None] / 255)
         return [x[0] for x in network().forward_intermediates(images, intermediates_only=True)]
 
 
@@ -65,6 +65,14 @@ def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(
         maps[None], tuple(size), mode="bilinear", antialias=True, align_corners=False
     )[0]
+
+
+def network_input(rgb: Tensor) -> Tensor:
+    """Return what EfficientNet-Lite0 was trained to see of images [B, 3, H, W] in 0..1.
+
+    x = (255 rgb - 127) / 128
+    """
+    return (255 * rgb - 127) / 128
 
 
 @cache

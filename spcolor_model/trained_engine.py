@@ -19,9 +19,10 @@ from .engine import Estimate
 from .features import WorkingImage, resize
 from .matching import Match
 from .model import Classes, SPColor
+from .networks import load_backbone
 from .prior import ClassMaps, Prior
 from .prior.tensor import PairPrior
-from .training.build import build_backbone, build_generator, build_prior
+from .training.build import build_generator, build_prior
 from .training.checkpoint import load_config
 from .training.config import PriorKind, Seen, TrainConfig, parse_config
 
@@ -59,13 +60,15 @@ class TrainedEngine:
         """
         folder = Path(folder)
         average = "average_" if (folder / "average_warp_net.safetensors").is_file() else ""
-        config = parse_config(load_config(folder / f"{average}warp_net.safetensors"), str(folder))
+        config = parse_config(
+            load_config(folder / f"{average}warp_net.safetensors"), source=str(folder)
+        )
         # Whatever the run itself began with.
         config.network.from_earlier_work, config.network.initial = False, str(folder)
         if config.prior.kind is PriorKind.clusters:
             config.prior.weights = str(folder / "prior.safetensors")
         prior = build_prior(config.prior)
-        backbone = build_backbone(config.network)
+        backbone = load_backbone(config.network.backbone, config.network.backbone_weights)
         model = build_generator(config.network, backbone, prior.num_segments, average)
         model.backbone.to(device)
         return cls(model.to(device), PairPrior(prior.to(device), device=device), config)

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("timm")
 
 import skimage.data
+import torch
 from PIL import Image
 
 from spcolor_model import features
@@ -15,6 +16,15 @@ from spcolor_model import features
 def small_area(monkeypatch):
     """See every photo at 192 x 192 pixels, a grid of 24 x 24 positions."""
     monkeypatch.setattr(features, "WORKING_AREA", 192 * 192)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks and pictures this small only lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def coffee(size: tuple[int, int] = (120, 90)) -> np.ndarray:

@@ -109,6 +109,22 @@ def test_self_reference_is_a_mild_crop_mirrored_half_the_time():
     assert len({rgb.tobytes() for rgb in made}) > 10
 
 
+def test_least_area_is_how_little_a_self_reference_shows():
+    """The photo is a ramp of luminance, so that its span is the share of the width that is seen."""
+    ramp = np.repeat(np.linspace(0, 255, 200).astype(np.uint8)[None], 200, axis=0)
+    photo = np.repeat(ramp[..., None], 3, axis=2)
+    spans = {
+        area: [
+            np.ptp(self_reference(photo, torch.Generator().manual_seed(i), area).astype(int)) / 255
+            for i in range(40)
+        ]
+        for area in (0.98, 0.25)
+    }
+    assert min(spans[0.98]) > 0.85
+    assert 0.4 < min(spans[0.25]) < 0.65
+    assert max(spans[0.25]) > 0.9
+
+
 def test_self_reference_of_a_wide_photo_is_its_middle():
     red = np.sort(drawn(ramp(100, 300), 0)[0, :, 0])
     # 120 of 300 columns: width / height is 1.2 at most.
@@ -134,6 +150,11 @@ def test_self_reference_depends_on_its_generator_alone():
         (lambda: crop_resize(np.zeros((2, 2)), 4), TypeError, "rgb: expected an array of uint8"),
         (lambda: crop_resize(coffee(), 0), ValueError, "size: expected at least 1, got 0"),
         (lambda: crop_resize(coffee(), 1.5), TypeError, "size: expected an int, got float"),
+        (
+            lambda: self_reference(np.zeros((2, 2, 3), np.uint8), torch.Generator(), 0),
+            ValueError,
+            "least_area: expected a share above 0 and at most 1, got 0",
+        ),
         (
             lambda: self_reference(np.zeros((2, 2, 4), np.uint8), torch.Generator()),
             ValueError,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from model_photos import chelsea, coffee
+from model_photos import chelsea, coffee, one_thread  # noqa: F401
 from PIL import Image
 
 pytest.importorskip("torchmetrics")
@@ -34,15 +34,6 @@ from spcolor_model.features import network
 RANDOM = np.random.default_rng(0)
 ONE, OTHER = coffee((70, 50)), chelsea((70, 50))
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Pictures this small only lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

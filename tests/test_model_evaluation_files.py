@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from model_photos import chelsea, coffee
+from model_photos import chelsea, coffee, one_thread  # noqa: F401
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -32,15 +32,6 @@ from spcolor_model.evaluation import (
 from spcolor_model.features import network
 
 ONE, OTHER = coffee((70, 50)), chelsea((70, 50))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Pictures this small only lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

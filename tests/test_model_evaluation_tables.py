@@ -14,9 +14,9 @@ from PIL import Image
 from torch.utils.data import default_collate
 from training_runs import TINY, one_thread, photos, trainer  # noqa: F401
 
-from benchmarks.tables import one, three, two
-from benchmarks.tables.paper import TABLE_ONE, TABLE_THREE
-from benchmarks.tables.pictures import color, names, write_gray, write_truth
+from benchmarks.paper_tables import one, three, two
+from benchmarks.paper_tables.paper import TABLE_ONE, TABLE_THREE
+from benchmarks.paper_tables.pictures import color, names, write_gray, write_truth
 from benchmarks.training.forward import PAPER_MS
 from spcolor_model.color import lab_to_rgb
 from spcolor_model.data import Pair, read_manifest

@@ -30,6 +30,7 @@ def generator_inputs(images: int = 3) -> dict:
         "features": maps(),
         "truth_features": maps(),
         "reference_features": maps(),
+        "warped_ab": random(images, 2, 4, 4, scale=20),
         "similarity": torch.rand(images, 4, 4, dtype=torch.float64),
         "real": random(images, 1),
         "fake": random(images, 1),
@@ -37,14 +38,14 @@ def generator_inputs(images: int = 3) -> dict:
 
 
 def test_the_paper_and_the_published_weights():
-    assert LossWeights() == LossWeights(2.0, 0.01, 0.4, 2.0, 0.0)
+    assert LossWeights() == LossWeights(2.0, 0.01, 0.4, 2.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("l1_published_scale", [True, False])
 def test_the_total_is_the_weighted_sum_of_every_term(masked, l1_published_scale):
     x = generator_inputs()
-    weights = LossWeights(2.0, 0.01, 0.4, 3.0, 0.2)
+    weights = LossWeights(2.0, 0.01, 0.4, 3.0, 0.2, 0.7)
     loss = GeneratorLoss(weights, masked=masked, l1_published_scale=l1_published_scale)
     total, terms = loss(**x)
     ab, lab = x["ab"].numpy(), x["truth_lab"].numpy()
@@ -56,6 +57,12 @@ def test_the_total_is_the_weighted_sum_of_every_term(masked, l1_published_scale)
         "perceptual": perceptual_oracle(*last, similarity),
         "adversarial": adversarial_oracle(x["real"], x["fake"], -1),
         "smoothness": smoothness_oracle(ab, lab, 2.0),
+        # The truth averaged over 2 x 2 pixels, the grid of the warped colours.
+        "warp": l1_oracle(
+            x["warped_ab"].numpy(),
+            lab[:, 1:].reshape(3, 2, 4, 2, 4, 2).mean(axis=(3, 5)),
+            x["is_self"],
+        ),
         "contextual": float(
             losses.contextual_pyramid(x["features"][1:], x["reference_features"][1:])
         ),
@@ -63,9 +70,15 @@ def test_the_total_is_the_weighted_sum_of_every_term(masked, l1_published_scale)
     assert terms.keys() == expected.keys()
     for name, value in expected.items():
         assert_value(terms[name], value)
-    by_hand = [2.0, 0.01, 0.4, 3.0, 0.2]
-    pairs = zip(by_hand, expected.values(), strict=True)
-    assert_value(total, sum(weight * value for weight, value in pairs))
+    by_hand = {
+        "l1": 2.0,
+        "perceptual": 0.01,
+        "adversarial": 0.4,
+        "smoothness": 3.0,
+        "contextual": 0.2,
+        "warp": 0.7,
+    }
+    assert_value(total, sum(weight * expected[name] for name, weight in by_hand.items()))
 
 
 def test_the_total_has_the_gradient_and_the_terms_have_none():
@@ -89,8 +102,9 @@ def test_a_term_of_weight_0_reads_nothing():
         "perceptual": ("features", "truth_features", "similarity"),
         "adversarial": ("real", "fake"),
         "smoothness": (),
+        "warp": ("is_self", "warped_ab"),
     }
-    zero = dict.fromkeys(("l1", "perceptual", "adversarial", "smoothness"), 0.0)
+    zero = dict.fromkeys(needs, 0.0)
     for name, arguments in needs.items():
         given = {key: x[key] for key in ("ab", "truth_lab", *arguments)}
         _, terms = GeneratorLoss(LossWeights(**(zero | {name: 1.0})))(**given)

@@ -29,12 +29,12 @@ from sklearn.datasets import load_sample_image
 
 from spcolor_model.cli import app
 from spcolor_model.data.prepare import run
-from spcolor_model.data.prepare.chunks import write_whole
 from spcolor_model.data.prepare.pairing import Pairing
 from spcolor_model.data.prepare.records import Settings
 from spcolor_model.data.prepare.run import merge, prepare
 from spcolor_model.data.prepare.scan import walk
 from spcolor_model.data.prepare.workers import Workers
+from spcolor_model.files import write_whole
 
 SETTINGS = Settings(min_size=64)
 

@@ -21,7 +21,7 @@ from sklearn.datasets import load_sample_image
 from benchmarks import prepare as benchmark
 from spcolor_model.data import ColorizationPairs, Pair, check_manifest, read_manifest
 from spcolor_model.data.prepare import neighbours
-from spcolor_model.data.prepare.describe import FeatureName, describe, load_network
+from spcolor_model.data.prepare.describe import describe, load_network
 from spcolor_model.data.prepare.examine import Reason
 from spcolor_model.data.prepare.groups import (
     Edges,
@@ -35,7 +35,7 @@ from spcolor_model.data.prepare.pairing import Pairing
 from spcolor_model.data.prepare.parts import Parts
 from spcolor_model.data.prepare.records import Settings, layouts
 from spcolor_model.data.prepare.run import prepare
-from spcolor_model.networks import VGG19
+from spcolor_model.networks import VGG19, BackboneName
 
 HELD_OUT = 0.4
 
@@ -156,13 +156,13 @@ def test_duplicates_have_like_hashes_and_like_features():
 
 def test_a_description_is_of_the_gray_photo():
     rgb = coffee()
-    seen = describe(rgb, FeatureName.efficientnet_lite0)
+    seen = describe(rgb, BackboneName.efficientnet_lite0)
     np.testing.assert_allclose(np.linalg.norm(seen.whole.astype(float)), 1, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(seen.cells.astype(float), axis=1), 1, atol=1e-3)
     assert (seen.histograms.sum(axis=1) == 32 * 32).all()
     # Cells go row by row: the upper half turned black has its pixels in the first bin.
     rgb[:45] = 0
-    half = describe(rgb, FeatureName.efficientnet_lite0)
+    half = describe(rgb, BackboneName.efficientnet_lite0)
     assert (half.histograms[:21, 0] == 1024).all()
     np.testing.assert_array_equal(half.histograms[35:], seen.histograms[35:])
 
@@ -171,10 +171,10 @@ def test_vgg19_describes_with_its_published_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("SPCOLOR_WEIGHTS", str(tmp_path))
     load_network.cache_clear()
     with pytest.raises(FileNotFoundError, match=r"vgg19_conv\.pth: not in"):
-        describe(coffee(), FeatureName.vgg19)
+        describe(coffee(), BackboneName.vgg19)
     torch.save(VGG19().state_dict(), tmp_path / "vgg19_conv.pth")
-    seen = describe(coffee(), FeatureName.vgg19)
-    for name, layout in layouts(FeatureName.vgg19).items():
+    seen = describe(coffee(), BackboneName.vgg19)
+    for name, layout in layouts(BackboneName.vgg19).items():
         assert getattr(seen, name).shape == layout.shape
         assert getattr(seen, name).nbytes == layout.size
     load_network.cache_clear()

@@ -17,10 +17,11 @@ import spcolor_model
 from spcolor_model.color import rgb_to_lab
 from spcolor_model.engine import make_engine
 from spcolor_model.model import anchor
-from spcolor_model.networks import EfficientNetLite0
+from spcolor_model.networks import EfficientNetLite0, WarpNet
 from spcolor_model.trained_engine import TrainedEngine
 from spcolor_model.training.classes import batch_classes
 from spcolor_model.training.export import export
+from spcolor_ops import segment_correspondence
 
 colorize = partial(spcolor_model.colorize, engine="trained")
 CLUSTERS = ("prior.kind=clusters", "prior.num_segments=3", "max_steps=1")
@@ -96,6 +97,55 @@ def test_anchors_are_unit_vectors_that_a_change_of_contrast_does_not_move():
     torch.testing.assert_close(found.norm(dim=1), torch.ones(1, 24, 32))
     maps = [3 * x + 1 for x in EfficientNetLite0()(rgb)]
     torch.testing.assert_close(anchor(maps, rgb.shape[2:]), found, atol=1e-3, rtol=0)
+
+
+def test_a_gray_reference_is_matched_by_its_luminance_alone(photos, tmp_path):  # noqa: F811
+    matched = {}
+    for gray in (True, False):
+        run = trainer(photos, tmp_path / str(gray), f"network.gray_reference={str(gray).lower()}")
+        sample = default_collate([run.validation_pairs[0]])
+        classes = batch_classes(run.prior, sample, run.config.prior)
+        light, reference = sample.luminance, sample.reference_luminance
+        with torch.no_grad():
+            matched[gray] = [
+                run.model(light, reference, ab, *classes).similarity
+                for ab in (sample.reference_ab, -sample.reference_ab)
+            ]
+    torch.testing.assert_close(*matched[True])
+    assert not torch.allclose(*matched[False], atol=1e-3)
+
+
+def test_anchors_alone_are_what_is_matched_where_nothing_is_projected():
+    """Without its projections WarpNet is the operator on the anchors."""
+    random = torch.Generator().manual_seed(0)
+    backbone = EfficientNetLite0()
+    images = [torch.rand(1, 3, 64, 64, generator=random) for _ in range(2)]
+    maps = [backbone(rgb) for rgb in images]
+    anchors = [anchor(x, (64, 64)) for x in maps]
+    warp_net = WarpNet(backbone.correspondence_channels, 16)
+    for layer in (warp_net.theta_class, warp_net.phi_class):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    ab = 50 * torch.randn(1, 2, 64, 64, generator=random)
+    labels, confidence = torch.zeros(1, 8, 8, dtype=torch.int64), torch.ones(1, 8, 8)
+    with torch.no_grad():
+        found = warp_net(
+            *(backbone.correspondence_maps(x) for x in maps),
+            ab,
+            labels,
+            labels,
+            confidence,
+            confidence,
+            num_segments=1,
+            target_anchor=anchors[0],
+            reference_anchor=anchors[1],
+        )
+    query, key = (x.flatten(2).transpose(1, 2) for x in anchors)
+    value = F.avg_pool2d(ab, 4).flatten(2).transpose(1, 2)
+    one = torch.zeros(1, 256, dtype=torch.int64)
+    expected = segment_correspondence(query, key, value, one, one, num_segments=1, center=True)
+    torch.testing.assert_close(found[:, :2].flatten(2).transpose(1, 2), expected.warped)
+    torch.testing.assert_close(found[:, 2].flatten(1), expected.similarity)
 
 
 def test_a_residual_run_begins_with_the_warped_colours(photos, tmp_path):  # noqa: F811

@@ -13,7 +13,7 @@ from torch import Tensor
 pytest.importorskip("omegaconf")
 sys.path.insert(0, str(ROOT))  # for train.py
 
-from model_photos import chelsea, coffee
+from model_photos import chelsea, coffee, one_thread  # noqa: F401
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -44,15 +44,6 @@ TINY = (
     "log_steps=1",
 )
 ALONE = Process(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small only lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

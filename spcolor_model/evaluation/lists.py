@@ -10,11 +10,12 @@ A list is text (two fields a line), or CSV or Parquet with a column `file` and o
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
 from pyarrow import ArrowException, csv, parquet
+
+from ..files import sha256
 
 NUM_CLASSES = 1000
 
@@ -64,7 +65,7 @@ def check_pins(folder: Path, pins: dict[str, str]) -> None:
     absent = [file for file in pins if not (folder / file).is_file()]
     if absent:
         raise FileNotFoundError(f"{folder}: expected the pinned pictures, lacks {listed(absent)}")
-    changed = [file for file, digest in pins.items() if _sha256(folder / file) != digest]
+    changed = [file for file, digest in pins.items() if sha256(folder / file) != digest]
     if changed:
         raise ValueError(f"{folder}: expected the pinned SHA-256, got another: {listed(changed)}")
 
@@ -115,7 +116,3 @@ def _text(path: Path, is_first: bool) -> list[tuple[str, str]]:
         # sha256sum marks a file that was read as binary.
         rows.append((file.strip().removeprefix("*"), value))
     return rows
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -41,14 +41,20 @@ def colorfulness(rgb: np.ndarray) -> float:
     return float(spread + _MEAN_WEIGHT * np.linalg.norm(opponents.mean(axis=(1, 2))))
 
 
-def ab_error(rgb: np.ndarray, truth: np.ndarray) -> float:
+def ab_error(rgb: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
     """Return mean |ab - ab of the truth| (Euclidean, in Lab units) of two [H, W, 3] uint8.
+
+    Args:
+        rgb: of the result.
+        truth: likewise.
+        region: [H, W] bool, where to measure; everywhere unless given.
 
     Example:
         >>> ab_error(photo, photo)
         0.0
     """
-    return float(np.linalg.norm(rgb_to_lab(rgb)[1] - rgb_to_lab(truth)[1], axis=-1).mean())
+    distance = np.linalg.norm(rgb_to_lab(rgb)[1] - rgb_to_lab(truth)[1], axis=-1)
+    return float(distance.mean() if region is None else distance[region].mean())
 
 
 def psnr(rgb: np.ndarray, truth: np.ndarray) -> float:

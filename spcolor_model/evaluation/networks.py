@@ -18,7 +18,7 @@ from torchvision import models
 from torchvision.models import AlexNet_Weights, Inception_V3_Weights, ResNet101_Weights
 from torchvision.models._api import WeightsEnum
 
-from ..features import network
+from ..features import network, network_input
 from ..networks import EfficientNetLite0
 from .protocols import CLASSIFIED_SIZE, STANDARD, Protocol
 
@@ -157,14 +157,14 @@ def _packaged_features(device: torch.device) -> Features:
     module = EfficientNetLite0().to(device).network
 
     def extract(images: Tensor, _protocol: Protocol) -> Tensor:
-        return module.forward_head(module.forward_features(_packaged(images)), pre_logits=True)
+        return module.forward_head(module.forward_features(network_input(images)), pre_logits=True)
 
     return Features(STAND_IN, CLASSIFIED_SIZE, network().num_features, extract)
 
 
 def _packaged_classifier(device: torch.device) -> Classifier:
     module = EfficientNetLite0().to(device).network
-    return Classifier(STAND_IN, lambda images: module(_packaged(images)))
+    return Classifier(STAND_IN, lambda images: module(network_input(images)))
 
 
 def _packaged_perceptual(device: torch.device) -> Perceptual:
@@ -177,11 +177,6 @@ def _packaged_perceptual(device: torch.device) -> Perceptual:
         return sum(x.square().sum(dim=1).mean() for x in differences)
 
     return Perceptual(STAND_IN, distance)
-
-
-def _packaged(images: Tensor) -> Tensor:
-    """Return the packaged network's input of images in 0..1."""
-    return (255 * images - 127) / 128
 
 
 def _normalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._inputs import as_float
 from .adversarial import adversarial_generator
 from .contextual import contextual_pyramid
 from .perceptual import perceptual, similarity_masked_perceptual
@@ -134,8 +135,9 @@ class GeneratorLoss:
             return loss / len(ab) if self.l1_published_scale else loss
 
         def warp_term() -> Tensor:
-            truth_ab = F.adaptive_avg_pool2d(truth_lab[:, 1:], warped_ab.shape[2:])
-            return self_reference_l1(warped_ab, truth_ab, is_self, batch_mean=self.batch_mean)
+            warped = as_float("warped_ab", warped_ab, "B 2 h' w'")
+            truth_ab = F.adaptive_avg_pool2d(truth_lab[:, 1:], warped.shape[2:])
+            return self_reference_l1(warped, truth_ab, is_self, batch_mean=self.batch_mean)
 
         compute = {
             "l1": l1_term,

@@ -9,7 +9,7 @@ from copy import deepcopy
 
 from torch import Tensor
 
-from ..features import network
+from ..features import network, network_input
 from .backbone import Backbone, check_rgb
 
 
@@ -48,5 +48,4 @@ class EfficientNetLite0(Backbone):
             TypeError, ValueError: another shape or an integer dtype.
         """
         check_rgb(rgb)
-        images = (255 * rgb - 127) / 128
-        return self.network.forward_intermediates(images, intermediates_only=True)
+        return self.network.forward_intermediates(network_input(rgb), intermediates_only=True)

@@ -6,7 +6,6 @@ servers themselves were not asked.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 import warnings
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+from ..files import sha256
 
 # A folder of weight files under their published names.
 FOLDER_VARIABLE = "SPCOLOR_WEIGHTS"
@@ -131,7 +132,7 @@ def _download(known: Published, folders: Sequence[Path]) -> Path:
 
 def _check_sum(path: Path, known: Published) -> None:
     """Compare a file's SHA-256 with the publisher's, or with the one at its first use."""
-    digest = _sha256(path)
+    digest = sha256(path)
     record = path.with_name(path.name + ".sha256")
     if known.sha256:
         expected, source = known.sha256, f"published by {known.origin}"
@@ -145,14 +146,6 @@ def _check_sum(path: Path, known: Published) -> None:
         return
     if not digest.startswith(expected):
         raise ValueError(f"{path}: expected SHA-256 {expected} ({source}), got {digest}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _record(record: Path, line: str) -> None:

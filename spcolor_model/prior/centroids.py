@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from spcolor_ops import _checks
 
-from ..features import SEMANTIC_LEVELS, STRIDE, network
+from ..features import SEMANTIC_LEVELS, STRIDE, network, network_input
 from ..networks.weights import load_into, load_state
 from .probe import ClusterProbe
 
@@ -137,7 +137,7 @@ def semantic_features(rgb: Tensor) -> Tensor:
         raise ValueError(f"rgb: expected H and W that are multiples of {_MULTIPLE}, got {got}")
     grid = [length // STRIDE for length in rgb.shape[2:]]
     pyramid = _network_on(rgb.device).forward_intermediates(
-        (255 * rgb.float() - 127) / 128, intermediates_only=True
+        network_input(rgb.float()), intermediates_only=True
     )
     levels = []
     for level in SEMANTIC_LEVELS:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import StepLR
 from ..data import ColorizationPairs, Pair, read_manifest
 from ..losses import GeneratorLoss
 from ..model import SPColor
-from ..networks import VGG19, Backbone, ColorVidNet, Discriminator, EfficientNetLite0, WarpNet
+from ..networks import Backbone, ColorVidNet, Discriminator, WarpNet
 from ..networks.conversion import (
     Conversion,
     color_vid_net_from_earlier_work,
@@ -25,7 +25,7 @@ from ..networks.weights import load_into, load_state
 from ..prior.centroids import CentroidPrior
 from ..prior.tensor import GlobalPrior, TensorPrior
 from .classes import prior_rgb
-from .config import BackboneName, NetworkConfig, PriorConfig, PriorKind, TrainConfig
+from .config import NetworkConfig, PriorConfig, PriorKind, TrainConfig
 from .distributed import Process, barrier, global_mean
 
 # About so many photos give features that the clusters are fitted to.
@@ -41,59 +41,46 @@ def build_pairs(
         FileNotFoundError, ValueError: a manifest or photo that is not there, or no manifest.
         OSError: photos cannot be written.
     """
-    data, options = config.data, {"seed": config.seed, "in_memory": config.data.in_memory}
-    folder = Path(config.out) / "photos"
-    if data.manifest is None or (data.validation is None and not _has_splits(data.manifest)):
-        if process.is_first and not folder.is_dir():
-            # It decodes clips, for which who brings photos need not install anything.
-            from ..data.installed import write_installed_photos
-
-            # Complete or absent, like a checkpoint.
-            partial = folder.with_name("photos.partial")
-            write_installed_photos(partial)
-            partial.rename(folder)
-        barrier()
-    manifest = data.manifest or folder / "train.csv"
-    train = ColorizationPairs(
-        read_manifest(manifest, "train" if _has_splits(manifest) else None),
-        data.image_size,
-        self_reference_probability=data.self_reference_probability,
-        self_reference_area=data.self_reference_area,
-        old_photo_probability=data.old_photo_probability,
-        **options,
-    )
-    if data.validation is None and _has_splits(manifest):
-        held_out = dict.fromkeys(pair.target for pair in read_manifest(manifest, "held-out"))
-        pairs = [Pair(target) for target in held_out]
+    data = config.data
+    manifest, validation = data.manifest, data.validation
+    # `spcolor prepare` holds out photos itself.
+    is_split = manifest is not None and Path(manifest).suffix == ".parquet"
+    if manifest is None or (validation is None and not is_split):
+        installed = _installed_photos(Path(config.out) / "photos", process)
+        manifest = manifest or installed / "train.csv"
+        validation = validation or installed / "validation.csv"
+    if validation is None:
+        targets = dict.fromkeys(pair.target for pair in read_manifest(manifest, "held-out"))
+        held_out = [Pair(target) for target in targets]
     else:
-        pairs = read_manifest(data.validation or folder / "validation.csv")
-    validation = ColorizationPairs(
-        pairs,
-        data.image_size,
-        self_reference_probability=0,
-        self_reference_area=data.self_reference_area,
-        **options,
+        held_out = read_manifest(validation)
+    common = {
+        "size": data.image_size,
+        "self_reference_area": data.self_reference_area,
+        "in_memory": data.in_memory,
+        "seed": config.seed,
+    }
+    train = ColorizationPairs(
+        read_manifest(manifest, "train" if is_split else None),
+        self_reference_probability=data.self_reference_probability,
+        old_photo_probability=data.old_photo_probability,
+        **common,
     )
-    return train, validation
+    return train, ColorizationPairs(held_out, self_reference_probability=0, **common)
 
 
-def _has_splits(manifest: str | Path) -> bool:
-    """Tell whether a manifest is one of `spcolor prepare`, which holds out photos itself."""
-    return Path(manifest).suffix == ".parquet"
+def _installed_photos(folder: Path, process: Process) -> Path:
+    """Return the folder of the installed photos, which the first process writes if it is absent."""
+    if process.is_first and not folder.is_dir():
+        # It decodes clips, for which those who bring photos need not install anything.
+        from ..data.installed import write_installed_photos
 
-
-def build_backbone(config: NetworkConfig) -> Backbone:
-    """Return the frozen feature network with its weights.
-
-    Raises:
-        FileNotFoundError, ValueError: weights that are not there or not VGG-19's.
-    """
-    if config.backbone is BackboneName.efficientnet_lite0:
-        return EfficientNetLite0()
-    backbone = VGG19("caffe")
-    path = find("vgg19_conv", config.backbone_weights)
-    load_into(backbone, load_state(path), source=str(path))
-    return backbone
+        # Complete or absent, like a checkpoint.
+        partial = folder.with_name("photos.partial")
+        write_installed_photos(partial)
+        partial.rename(folder)
+    barrier()
+    return folder
 
 
 def build_prior(

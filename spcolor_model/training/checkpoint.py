@@ -9,7 +9,6 @@ beside them.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ..files import force
 
 _NAME = "step_{:08}"
 _COMPLETE = re.compile(r"step_(\d{8,})")
@@ -70,12 +71,12 @@ def save(
             # Other strides are refused.
             contiguous = {key: x.detach().cpu().contiguous() for key, x in tensors.items()}
             save_file(contiguous, path, metadata={"config": config})
-            _force(path)
+            force(path)
         torch.save(state, partial / _STATE)
-        _force(partial / _STATE)
-        _force(partial)
+        force(partial / _STATE)
+        force(partial)
         partial.rename(final)
-        _force(folder)
+        force(folder)
     except (OSError, RuntimeError, SafetensorError) as error:
         # Of a full disk safetensors and torch make errors of their own.
         shutil.rmtree(partial, ignore_errors=True)
@@ -154,12 +155,3 @@ def _opened(path: Path) -> Iterator[safe_open]:
             yield file
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, got: {error}") from None
-
-
-def _force(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,6 +18,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..losses import LossWeights
+from ..networks import BackboneName
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -43,13 +44,6 @@ _LEAST = {
     "validation_steps": 1,
     "keep": 1,
 }
-
-
-class BackboneName(Enum):
-    """Frozen feature networks."""
-
-    vgg19 = "vgg19"
-    efficientnet_lite0 = "efficientnet_lite0"
 
 
 class PriorKind(Enum):
@@ -207,29 +201,39 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> TrainConfig:
             f"config: expected one of {', '.join(names)} or a YAML file, got {preset}"
         )
     try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"config: {error}") from None
+    return parse_config(text, overrides, name=path.stem)
+
+
+def parse_config(
+    text: str, overrides: Sequence[str] = (), *, name: str = MISSING, source: str = "config"
+) -> TrainConfig:
+    """Return the configuration of a YAML text, changed by overrides.
+
+    Args:
+        text: with the fields of `TrainConfig`.
+        overrides: as in `load_config`.
+        name: of the preset, if the text does not give one.
+        source: what an error calls the text.
+
+    Raises:
+        ValueError: as `load_config`, or the text is no YAML.
+
+    Example:
+        >>> parse_config(as_yaml(config)) == config
+        True
+    """
+    try:
         config = OmegaConf.merge(
-            OmegaConf.structured(TrainConfig(name=path.stem)),
-            OmegaConf.load(path),
+            OmegaConf.structured(TrainConfig(name=name)),
+            OmegaConf.create(text),
             OmegaConf.from_dotlist(list(overrides)),
         )
         found = OmegaConf.to_object(config)
-    except (OmegaConfBaseException, TypeError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"config: {_message(error)}") from None
-    _check(found)
-    return found
-
-
-def parse_config(text: str, source: str) -> TrainConfig:
-    """Return the configuration that a weights file holds; `source` is what errors call it.
-
-    Raises:
-        ValueError: the text is no configuration.
-    """
-    try:
-        config = OmegaConf.merge(OmegaConf.structured(TrainConfig), OmegaConf.create(text))
-        found = OmegaConf.to_object(config)
     except (OmegaConfBaseException, TypeError, yaml.YAMLError) as error:
-        raise ValueError(f"{source}: expected a configuration, got {_message(error)}") from None
+        raise ValueError(f"{source}: {_message(error)}") from None
     _check(found)
     return found
 

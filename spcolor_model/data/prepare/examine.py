@@ -5,7 +5,6 @@ Dimensions: H rows and W columns of the photo.
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ... import files
 from ...images import read_image
 from .scan import Found
 
@@ -77,7 +77,7 @@ def examine(found: Found, min_size: int) -> Examined:
     try:
         if found.problem:
             return Examined(None, None, None, Reason.unreadable, found.problem)
-        sha256 = _sha256(found.path)
+        sha256 = files.sha256(found.path)
         if not found.size:
             return Examined(sha256, None, None, Reason.empty, "0 bytes")
         width, height = _size(found.path)
@@ -99,14 +99,6 @@ def examine(found: Found, min_size: int) -> Examined:
     reason, detail = _colours(rgb)
     kept = rgb if reason is Reason.kept else None
     return Examined(sha256, width, height, reason, detail, kept)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _size(path: Path) -> tuple[int, int]:

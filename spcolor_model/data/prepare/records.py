@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .describe import BINS, CELLS, GLOBAL_CHANNELS, LOCAL_CHANNELS, FeatureName, describe
+from .describe import BINS, CELLS, GLOBAL_CHANNELS, LOCAL_CHANNELS, BackboneName, describe
 from .examine import Reason, examine
 from .scan import Found
 
@@ -21,7 +21,7 @@ class Settings(NamedTuple):
     """
 
     min_size: int = 256
-    features: FeatureName = FeatureName.efficientnet_lite0
+    features: BackboneName = BackboneName.efficientnet_lite0
 
 
 class Task(NamedTuple):
@@ -75,11 +75,11 @@ class Layout(NamedTuple):
         return np.dtype(self.dtype).itemsize * int(np.prod(self.shape))
 
 
-def layouts(features: FeatureName) -> dict[str, Layout]:
+def layouts(features: BackboneName) -> dict[str, Layout]:
     """Return the layout of each array of a record.
 
     Example:
-        >>> layouts(FeatureName.vgg19)["whole"].shape
+        >>> layouts(BackboneName.vgg19)["whole"].shape
         (512,)
     """
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from .describe import FeatureName
+from .describe import BackboneName
 from .records import Settings
 from .run import Summary
 from .tables import IMAGES, MANIFEST
@@ -34,7 +34,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def settings(min_size: int | None, features: str | None) -> Settings:
     """Return the settings of which some are given."""
-    given = {"min_size": min_size, "features": features and FeatureName(features)}
+    given = {"min_size": min_size, "features": features and BackboneName(features)}
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .chunks import write_whole
+from ...files import write_whole
 from .collection import Collection
 from .examine import Reason
 from .retrieval import References, Sides

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tables.three CHECKPOINT`: the paper's Table III, the number of classes k.
+"""`python -m benchmarks.paper_tables.three CHECKPOINT`: the paper's Table III, k classes.
 
 One trained generator colours its held-out pairs with k classes for each k. As in the published
 code, 27 centroids are merged to k by k-means: STEGO's, or those of as many clusters of the training
@@ -8,7 +8,6 @@ paper's sizes (`benchmarks/training/forward.py`), not the checkpoint's.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from ..machine import Neighbours
 from ..peers import OPERATOR
 from ..training import forward
 from ..training.problems import full
-from .judge import add_options, held_out, judge
+from .judge import held_out, judge, make_parser
 from .paper import TABLE_THREE
 from .pictures import color, write_truth
 
@@ -80,18 +79,13 @@ def _name(k: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tables.three",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("three", __doc__)
     parser.add_argument("checkpoint", type=Path, help="folder of a checkpoint")
     parser.add_argument(
         "--segments", type=int, nargs="+", choices=TABLE_THREE, default=[*TABLE_THREE], metavar="K"
     )
     parser.add_argument("--rounds", type=int, default=10, help="of the times")
     parser.add_argument("--held-out", type=Path, help="manifest; the run's own unless given")
-    add_options(parser, "three")
     options = parser.parse_args()
     engine = TrainedEngine.load(options.checkpoint)
     with process() as own:

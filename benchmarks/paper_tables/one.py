@@ -1,10 +1,10 @@
-"""`python -m benchmarks.tables.one DATA`: the paper's Table I on any data.
+"""`python -m benchmarks.paper_tables.one DATA`: the paper's Table I on any data.
 
 DATA is a manifest of pairs (`spcolor_model.data.manifest`), whose targets are cropped to squares
 and coloured here, or a folder of true pictures, coloured elsewhere. Rows are the ground truth,
 gray, every folder of results, the training-free engine and a trained generator:
 
-    python -m benchmarks.tables.one photos/held_out.csv --training-free --ours CHECKPOINT \\
+    python -m benchmarks.paper_tables.one photos/held_out.csv --training-free --ours CHECKPOINT \\
         --results zhang=results/zhang --compare ours training-free
 
 `--compare` says on how many pictures the one is better than the other.
@@ -21,7 +21,7 @@ from spcolor_model.evaluation import Evaluation, compare
 from spcolor_model.evaluation.report import markdown, report
 from spcolor_model.trained_engine import TrainedEngine
 
-from .judge import add_options, judge
+from .judge import judge, make_parser
 from .paper import TABLE_ONE
 from .pictures import color, write_gray, write_truth
 
@@ -71,18 +71,13 @@ def comparisons(evaluations: Sequence[Evaluation], one: str, other: str) -> Iter
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tables.one",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("one", __doc__)
     parser.add_argument("data", type=Path, help="manifest of pairs, or folder of true pictures")
     parser.add_argument("--ours", type=Path, help="folder of a checkpoint")
     parser.add_argument("--training-free", action="store_true")
     parser.add_argument("--results", metavar="NAME=FOLDER", type=_named, nargs="*", default=[])
     parser.add_argument("--compare", metavar=("ONE", "OTHER"), nargs=2)
     parser.add_argument("--size", type=int, default=256, help="of the squares")
-    add_options(parser, "one")
     options = parser.parse_args()
     if options.data.is_dir() and (options.ours or options.training_free):
         parser.error("data: expected a manifest of pairs for --ours and --training-free")

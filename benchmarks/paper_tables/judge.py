@@ -27,13 +27,19 @@ from spcolor_model.evaluation.report import notes, summary
 from .pictures import STDERR
 
 
-def add_options(parser: argparse.ArgumentParser, table: str) -> None:
-    """Add what every table can be told."""
+def make_parser(table: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser of what every table can be told, for a table to add its own to."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {__package__}.{table}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, default=Path("out/tables") / table, help="folder")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="both")
     parser.add_argument("--features", choices=CHOICES, default="auto", help="networks that judge")
     parser.add_argument("--classes", type=Path, help="list of the pictures' ImageNet classes")
     parser.add_argument("--true-answer", action="store_true", help="one colour alone is right")
+    return parser
 
 
 def held_out(options: argparse.Namespace, of_run: ColorizationPairs) -> Sequence[Pair]:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tables.two [name=value ...]`: the paper's Table II, SPC and SMP left out.
+"""`python -m benchmarks.paper_tables.two [name=value ...]`: Table II, SPC and SMP left out.
 
 Three runs of `train.py` that differ in nothing else, each evaluated on the held-out pairs:
 
@@ -22,7 +22,7 @@ from spcolor_model.training.config import load_config
 from spcolor_model.training.distributed import process
 from spcolor_model.training.trainer import Trainer
 
-from .judge import add_options, held_out, judge
+from .judge import held_out, judge, make_parser
 from .paper import TABLE_TWO
 from .pictures import color, write_truth
 
@@ -55,16 +55,11 @@ def run_folder(options: argparse.Namespace, name: str) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tables.two",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("two", __doc__)
     parser.add_argument("overrides", nargs="*", metavar="name=value", help="as of train.py")
     parser.add_argument("--config", default="small", help="as of train.py")
     parser.add_argument("--max-steps", type=int, default=2000, help="of each run")
     parser.add_argument("--held-out", type=Path, help="manifest; the run's own unless given")
-    add_options(parser, "two")
     options = parser.parse_args()
     folders: dict[str, Path] = {}
     for name in ROWS:
