@@ -13,6 +13,8 @@ from pyarrow import parquet
 
 from spcolor_model.data import Pair
 from spcolor_model.training.build import build_pairs
+from spcolor_model.training.classes import batch_classes
+from spcolor_model.training.config import PriorConfig, Seen
 
 
 def test_a_prepared_manifest_serves_for_both_splits(photos, tmp_path):
@@ -54,3 +56,22 @@ def test_a_run_starts_from_the_generator_and_the_clusters_of_another(photos, tmp
     )
     with pytest.raises(ValueError, match=r"prior\.safetensors.*expected shape"):
         trainer(photos, tmp_path / "third", *clusters[:1], "prior.num_segments=4", *more[1:])
+
+
+def test_what_is_seen_of_a_target_is_its_old_print(photos, tmp_path):
+    """Networks and a prior that sees gray never read the true luminance."""
+    more = ("data.old_photo_probability=1", "luminance_noise=0", "max_steps=1")
+    run = trainer(photos, tmp_path, *more)
+    ((one,),) = run.passes
+    other = one._replace(batch=one.batch._replace(luminance=100 - one.batch.luminance))
+    with torch.no_grad():
+        predictions = [run.update._predict(x).ab for x in (one, other)]
+    torch.testing.assert_close(*predictions, rtol=0, atol=0)
+
+    def brightness(rgb):
+        return rgb.mean(dim=1), rgb.mean(dim=1)
+
+    for seen, is_same in ((Seen.gray, True), (Seen.color, False)):
+        config = PriorConfig(target=seen)
+        found = [batch_classes(brightness, x.batch, config)[0].labels for x in (one, other)]
+        assert torch.equal(*found) == is_same
