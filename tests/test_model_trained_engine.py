@@ -75,7 +75,9 @@ def test_a_prior_of_more_classes_than_in_training_loses_none():
 
 
 def test_an_exported_checkpoint_colours_as_the_checkpoint_does(photos, tmp_path):  # noqa: F811
-    run = trainer(photos, tmp_path / "run", *CLUSTERS, "ema=0.5", "optimizer.warp_lr=0.01")
+    run = trainer(
+        photos, tmp_path / "run", *CLUSTERS, "ema=0.5", "optimizer.warp_lr=0.01", "max_steps=2"
+    )
     run.run()
     (folder,) = run.folder.glob("step_*")
     files = export(folder, tmp_path / "weights")
