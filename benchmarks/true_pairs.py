@@ -1,13 +1,15 @@
 """`python -m benchmarks.true_pairs DATA`: held-out pairs whose right colours are known.
 
-DATA is what `spcolor prepare` wrote. Every held-out photo is paired with itself once: mirrored, or
-cropped and mirrored, in turn. Views of one scene, which training left out, follow. The pictures and
-`manifest.csv` go to out/true_pairs, for `benchmarks.paper_tables`.
+DATA is what `spcolor prepare` wrote. Every held-out photo that the packaged weights were not
+trained with is paired with itself once: mirrored, or cropped and mirrored, in turn. Views of one
+scene, which training left out, follow. The pictures and `manifest.csv` go to out/true_pairs, for
+`benchmarks.paper_tables`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import numpy as np
 from spcolor_model.data import Pair, read_manifest, write_manifest
 from spcolor_model.data.packaged import FOLDER
 from spcolor_model.images import read_image, write_image
+from spcolor_model.trained_engine import DEFAULT_WEIGHTS
 
 from .pairs import crop, mirror
 
@@ -37,7 +40,9 @@ VIEWS = (
 def true_pairs(data: Path, photos: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield name, target and reference, both [H, W, 3] uint8, of each pair."""
     held_out = read_manifest(data / "manifest.parquet", "held-out")
-    targets = dict.fromkeys(pair.target for pair in held_out)
+    with (DEFAULT_WEIGHTS / "photos.csv").open(newline="") as file:
+        trained = {row["file"] for row in csv.DictReader(file) if row["split"] == "train"}
+    targets = dict.fromkeys(x.target for x in held_out if x.target.name not in trained)
     for index, path in enumerate(targets):
         photo = read_image(path)
         if index % 2:

@@ -22,8 +22,9 @@ def test_every_held_out_photo_is_paired_with_itself_once(tmp_path, monkeypatch):
             write_image(photos / name, coffee((40, 30)))
     for path, rgb in zip(held_out, (coffee(), chelsea(), coffee((60, 40))), strict=True):
         write_image(path, rgb)
-    # Each with two references, as `spcolor prepare` finds them.
+    # Each with two references, as `spcolor prepare` finds them; one was trained with.
     found = [Pair(path, other) for path in held_out for other in held_out if path != other]
+    found.insert(2, Pair(tmp_path / "rocket.jpg", held_out[0]))
     monkeypatch.setattr(true_pairs, "read_manifest", lambda path, split: found)
     arguments = ["data", "--photos", photos, "--out", tmp_path / "out"]
     monkeypatch.setattr(sys, "argv", ["true_pairs", *map(str, arguments)])
