@@ -80,10 +80,8 @@ def test_everything_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
         events.append(("rename", path.name))
         return real_rename(path, target)
 
-    monkeypatch.setattr(checkpoint.os, "open", opened)
-    monkeypatch.setattr(
-        checkpoint.os, "fsync", lambda found: events.append(("fsync", descriptors[found].name))
-    )
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "fsync", lambda x: events.append(("fsync", descriptors[x].name)))
     monkeypatch.setattr(Path, "rename", renamed)
     checkpoint.save(tmp_path, 7, {"net": {"x": torch.ones(2)}}, {}, "")
     partial = "step_00000007.partial"

@@ -71,13 +71,12 @@ def test_a_full_disk_stops_the_run_and_spares_the_last_checkpoint(
     where,
 ):
     before = contents(out)
+    owners = {"os": os, "torch": torch, "Path": Path, "": checkpoint}
     module, _, name = where.rpartition(".")
     if where == "log":
         monkeypatch.setattr(Log, "scalars", full)
-    elif module == "Path":
-        monkeypatch.setattr(Path, name, full)
     else:
-        monkeypatch.setattr(getattr(checkpoint, module) if module else checkpoint, name, full)
+        monkeypatch.setattr(owners[module], name, full)
     result = command(photos, out, "max_steps=3")
     monkeypatch.undo()
     assert result.exit_code == 1
