@@ -27,17 +27,22 @@ class Job(NamedTuple):
 
 
 def plan(
-    target: Path, reference: Path, output: Path, *, masks: tuple[Path | None, ...] = ()
+    target: Path,
+    reference: Path,
+    output: Path,
+    *,
+    masks: tuple[Path | None, ...] = (),
+    sheet: bool = False,
 ) -> list[Job]:
     """List the photos to colour.
 
     A file goes to the file `output`, a folder's photos to PNG files of the same stem in the folder
-    `output`.
+    `output`; their sheets, if there are any, beside them.
 
     Raises:
         FileNotFoundError: target or reference is not there, or the folder has no photo.
-        ValueError: a result would replace an input file, or two results each other; or the
-            output's suffix is not that of an image.
+        ValueError: a result would replace an input file, or two results each other; the output's
+            suffix is not that of an image; the reference is a folder, or a folder's output a file.
 
     Example:
         >>> plan(Path("old.jpg"), Path("new.jpg"), Path("out.png"))
@@ -46,12 +51,22 @@ def plan(
     for name, path in (("TARGET", target), ("REFERENCE", reference)):
         if not path.exists():
             raise FileNotFoundError(f"{name}: expected an existing path, got {path}")
+    if reference.is_dir():
+        raise ValueError(f"REFERENCE: expected a photo, got the folder {reference}")
     jobs = _jobs(target, output)
     inputs = {path.resolve() for path in (reference, *masks) if path is not None}
     inputs |= {job.target.resolve() for job in jobs}
-    for path in (path for job in jobs for path in (job.output, job.sheet)):
-        if path.resolve() in inputs:
-            raise ValueError(f"--output: expected a path that is no input, got {path}")
+    written = {}
+    for job in jobs:
+        for path in (job.output, job.sheet) if sheet else (job.output,):
+            if path.resolve() in inputs:
+                raise ValueError(f"--output: expected a path that is no input, got {path}")
+            other = written.setdefault(path, job).target
+            if other != job.target:
+                raise ValueError(
+                    f"TARGET: expected file names of different results, got {other} and "
+                    f"{job.target}, which would both be {path}"
+                )
     return jobs
 
 
@@ -73,16 +88,9 @@ def _jobs(target: Path, output: Path) -> list[Job]:
             known = ", ".join(sorted(EXTENSIONS))
             raise ValueError(f"--output: expected a file with a suffix of {known}, got {output}")
         return [Job(target, output)]
+    if output.suffix.lower() in EXTENSIONS and not output.is_dir():
+        raise ValueError(f"--output: expected a folder, as TARGET is one, got {output}")
     targets = list_images(target)
     if not targets:
         raise FileNotFoundError(f"TARGET: expected a folder with photos, got none in {target}")
-    jobs = {}
-    for path in targets:
-        job = Job(path, output / f"{path.stem}.png")
-        if job.output in jobs:
-            raise ValueError(
-                f"TARGET: expected file names of different stems, "
-                f"got {jobs[job.output].target} and {path}"
-            )
-        jobs[job.output] = job
-    return list(jobs.values())
+    return [Job(path, output / f"{path.stem}.png") for path in targets]

@@ -48,9 +48,11 @@ class FeaturesName(str, Enum):
 def colorize(
     target: Annotated[Path, typer.Argument(help="Photo, or folder of photos, to colour.")],
     reference: Annotated[Path, typer.Argument(help="Photo whose colours are taken.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File, or folder for a folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File; folder of PNGs for a folder.")
+    ],
     engine: Annotated[EngineName, typer.Option(help="Networks, or matching alone.")] = (
-        EngineName.match
+        EngineName.trained
     ),
     weights: Annotated[
         Path | None, typer.Option(help="Checkpoint folder of a training run, for the engine.")
@@ -76,9 +78,10 @@ def colorize(
     from .images import read_image
 
     try:
-        jobs = plan(target, reference, output, masks=(target_mask, reference_mask))
+        masks = (target_mask, reference_mask)
+        jobs = plan(target, reference, output, masks=masks, sheet=sheet)
         reference_rgb = read_image(reference)
-        chosen_prior = make_prior(prior.value, num_segments, target_mask, reference_mask)
+        chosen_prior = make_prior(prior.value, num_segments, *masks)
         chosen_engine = make_engine(engine.value, weights)
     except (OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None

@@ -74,7 +74,7 @@ def colorize(
     target: ImageLike,
     reference: ImageLike,
     *,
-    engine: str | Engine = "match",
+    engine: str | Engine = "trained",
     prior: str | Prior | None = "clusters",
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
@@ -87,8 +87,8 @@ def colorize(
     Args:
         target: a path, a Pillow image, or a uint8 array [H, W] or [H, W, 3].
         reference: likewise, in colour.
-        engine: "match", which needs no training (`MatchEngine`); "trained", the paper's networks
-            with this package's weights (`TrainedEngine`); or any `Engine`.
+        engine: "trained", the paper's networks with this package's weights (`TrainedEngine`);
+            "match", which needs no training (`MatchEngine`); or any `Engine`.
         prior: "clusters" of pretrained features, "none" (one class: global matching), "masks", or
             any `spcolor_model.prior.Prior`; None is the engine's own.
         num_segments: number of clusters, fitted to the pair; where None the engine's own prior is

@@ -32,13 +32,16 @@ DEFAULT_WEIGHTS = Path(__file__).parent / "weights"
 class TrainedEngine:
     """An `Engine` of WarpNet and ColorVidNet.
 
-    Both photos are seen at about the area of the training's images, whatever their aspect ratio,
-    and the predicted ab is enlarged to the target. Its own prior is that of the training.
+    Both photos are seen at about one area, whatever their aspect ratio, and the predicted ab is
+    enlarged to the target. Its own prior is that of the training.
 
     Args:
         model: the generator.
         prior: of the training.
         config: of the training.
+        area: pixels that the networks see of each photo; `features.WORKING_AREA` where None. More
+            than in training is better, as there are more positions to take a colour from; the time
+            of matching grows with its square.
 
     Example:
         >>> engine = TrainedEngine.load("out/train/checkpoints/step_00002000")
@@ -46,10 +49,13 @@ class TrainedEngine:
         (768, 1024, 3)
     """
 
-    def __init__(self, model: SPColor, prior: Prior, config: TrainConfig) -> None:
+    def __init__(
+        self, model: SPColor, prior: Prior, config: TrainConfig, area: int | None = None
+    ) -> None:
         self.model = model.eval()
         self.prior = prior
         self.config = config
+        self.area = area
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> TrainedEngine:
@@ -84,14 +90,11 @@ class TrainedEngine:
         self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None = None
     ) -> Estimate:
         """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8."""
-        area = self.config.data.image_size**2
-        colour = WorkingImage(reference, area)
+        colour = WorkingImage(reference, self.area)
         colour_lab = _lab(colour)
-        sees_colour = self.config.prior.reference is Seen.color
-        seen = [
-            WorkingImage(gray_rgb(luminance), area),
-            colour if sees_colour else WorkingImage(gray_rgb(colour_lab[0][0, 0].numpy()), area),
-        ]
+        seen = [WorkingImage(gray_rgb(luminance), self.area), colour]
+        if self.config.prior.reference is Seen.gray:
+            seen[1] = WorkingImage(gray_rgb(colour_lab[0][0, 0].numpy()), self.area)
         maps = (prior or self.prior)(seen)
         # Not through 8 bits, which would take steps in a faded photo.
         small = resize(torch.from_numpy(luminance)[None], seen[0].pixels.shape[1:])[None]

@@ -39,6 +39,14 @@ def perceptual_oracle(features, truth, similarity=None):
     return math.fsum(total) / (images * channels * rows * columns)
 
 
+def masked_l1_oracle(ab, truth, similarity):
+    total = []
+    for b, c, y, x in np.ndindex(ab.shape):
+        near = (y * similarity.shape[1] // ab.shape[2], x * similarity.shape[2] // ab.shape[3])
+        total.append(abs(ab[b, c, y, x] - truth[b, c, y, x]) * (1 - similarity[(b, *near)]))
+    return math.fsum(total) / ab.size
+
+
 def adversarial_oracle(real, fake, sign):
     """sign 1: the discriminator's, -1: the generator's."""
     real, fake = real.ravel().tolist(), fake.ravel().tolist()

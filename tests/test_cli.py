@@ -110,6 +110,7 @@ def test_a_folder_is_not_written_onto_itself(photos):
         ("missing.png", "o.png", "TARGET: expected an existing path"),
         ("target.png", "o.xyz", "--output: expected a file with a suffix of"),
         ("empty", "o", "TARGET: expected a folder with photos, got none"),
+        ("empty", "o.png", "--output: expected a folder, as TARGET is one"),
     ],
 )
 def test_wrong_paths(photos, target, output, message):
@@ -119,14 +120,28 @@ def test_wrong_paths(photos, target, output, message):
     assert message in text
 
 
-def test_two_targets_of_one_stem(photos):
+@pytest.mark.parametrize(
+    ("names", "options", "result"),
+    [(("a.bmp", "a.png"), (), "a.png"), (("a.png", "a_sheet.bmp"), ("--sheet",), "a_sheet.png")],
+)
+def test_two_results_of_one_name(photos, names, options, result):
     folder = photos / "twins"
     folder.mkdir()
-    for name in ("a.png", "a.bmp"):
+    for name in names:
         Image.fromarray(coffee((20, 20))).save(folder / name)
-    code, text = run(folder, photos / "reference.png", "-o", photos / "o")
+    code, text = run(folder, photos / "reference.png", "-o", photos / "o", *options)
     assert code == 2
-    assert "file names of different stems" in text
+    # A long path is broken over lines.
+    text = text.replace(" ", "")
+    assert f"got{folder / names[0]}and{folder / names[1]},whichwouldbothbe" in text
+    assert str(photos / "o" / result) in text
+    assert not (photos / "o").exists()
+
+
+def test_a_folder_as_reference(photos):
+    code, text = run(photos / "target.png", photos, "-o", photos / "o.png")
+    assert code == 2
+    assert "REFERENCE: expected a photo, got the folder" in text
 
 
 def test_masks_without_mask_prior(photos):
@@ -152,6 +167,8 @@ def test_a_broken_reference_stops_before_any_work(photos):
 
 def test_a_sheet_replaces_no_input_either(photos):
     (photos / "target.png").rename(photos / "o_sheet.png")
-    code, text = run(photos / "o_sheet.png", photos / "reference.png", "-o", photos / "o.png")
+    code, text = run(
+        photos / "o_sheet.png", photos / "reference.png", "-o", photos / "o.png", "--sheet"
+    )
     assert code == 2
     assert "--output: expected a path that is no input" in text

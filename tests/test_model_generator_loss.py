@@ -8,6 +8,7 @@ from loss_oracles import (
     adversarial_oracle,
     assert_value,
     l1_oracle,
+    masked_l1_oracle,
     perceptual_oracle,
     random,
     smoothness_oracle,
@@ -38,14 +39,14 @@ def generator_inputs(images: int = 3) -> dict:
 
 
 def test_the_paper_and_the_published_weights():
-    assert LossWeights() == LossWeights(2.0, 0.01, 0.4, 2.0, 0.0, 0.0)
+    assert LossWeights() == LossWeights(2.0, 0.01, 0.4, 2.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("l1_published_scale", [True, False])
 def test_the_total_is_the_weighted_sum_of_every_term(masked, l1_published_scale):
     x = generator_inputs()
-    weights = LossWeights(2.0, 0.01, 0.4, 3.0, 0.2, 0.7)
+    weights = LossWeights(2.0, 0.01, 0.4, 3.0, 0.2, 0.7, 0.6)
     loss = GeneratorLoss(weights, masked=masked, l1_published_scale=l1_published_scale)
     total, terms = loss(**x)
     ab, lab = x["ab"].numpy(), x["truth_lab"].numpy()
@@ -63,6 +64,7 @@ def test_the_total_is_the_weighted_sum_of_every_term(masked, l1_published_scale)
             lab[:, 1:].reshape(3, 2, 4, 2, 4, 2).mean(axis=(3, 5)),
             x["is_self"],
         ),
+        "masked_l1": masked_l1_oracle(ab, lab[:, 1:], x["similarity"].numpy()),
         "contextual": float(
             losses.contextual_pyramid(x["features"][1:], x["reference_features"][1:])
         ),
@@ -77,6 +79,7 @@ def test_the_total_is_the_weighted_sum_of_every_term(masked, l1_published_scale)
         "smoothness": 3.0,
         "contextual": 0.2,
         "warp": 0.7,
+        "masked_l1": 0.6,
     }
     assert_value(total, sum(weight * expected[name] for name, weight in by_hand.items()))
 
@@ -103,6 +106,7 @@ def test_a_term_of_weight_0_reads_nothing():
         "adversarial": ("real", "fake"),
         "smoothness": (),
         "warp": ("is_self", "warped_ab"),
+        "masked_l1": ("similarity",),
     }
     zero = dict.fromkeys(needs, 0.0)
     for name, arguments in needs.items():

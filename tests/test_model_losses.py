@@ -7,6 +7,7 @@ from loss_oracles import (
     adversarial_oracle,
     assert_value,
     l1_oracle,
+    masked_l1_oracle,
     perceptual_oracle,
     random,
     smoothness_oracle,
@@ -101,6 +102,20 @@ def test_similarity_and_truth_get_no_gradient():
     assert similarity.grad is None
 
 
+@pytest.mark.parametrize("grid", [(2, 3), (4, 5), (7, 9)])
+def test_masked_l1_lets_go_where_the_match_is_sure(grid):
+    ab, truth = random(2, 2, 4, 5, scale=20), random(2, 2, 4, 5, scale=20).requires_grad_()
+    similarity = torch.rand(2, *grid, dtype=torch.float64, requires_grad=True)
+    actual = losses.similarity_masked_l1(ab.requires_grad_(), truth, similarity)
+    expected = masked_l1_oracle(*(x.detach().numpy() for x in (ab, truth, similarity)))
+    assert_value(actual, expected)
+    assert gradcheck(lambda x: losses.similarity_masked_l1(x, truth, similarity), ab)
+    actual.backward()
+    assert ab.grad.abs().sum() > 0
+    assert truth.grad is None
+    assert similarity.grad is None
+
+
 def test_plain_perceptual_is_the_mean_squared_error():
     features, truth = random(2, 3, 4, 5, scale=99), random(2, 3, 4, 5, scale=99)
     actual = losses.perceptual(features, truth)
@@ -183,6 +198,16 @@ FLAGS, SCORES = torch.ones(2).bool(), torch.zeros(2, 1)
             lambda: losses.self_reference_l1(AB, AB, FLAGS[:1]),
             ValueError,
             r"is_self: expected size 2 \(that of ab\).*\[1\]",
+        ),
+        (
+            lambda: losses.similarity_masked_l1(AB, LAB, torch.zeros(2, 4, 4)),
+            ValueError,
+            r"truth_ab: expected shape \[2, 2, 4, 4\]",
+        ),
+        (
+            lambda: losses.similarity_masked_l1(AB, AB, torch.zeros(1, 4, 4)),
+            ValueError,
+            r"similarity: expected size 2 \(that of ab\)",
         ),
         (
             lambda: losses.perceptual(MAPS, MAPS[:1]),

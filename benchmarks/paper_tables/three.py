@@ -55,7 +55,7 @@ def with_segments(
             merged = CentroidPrior(reduce_centroids(centroids, k))
         else:
             merged = build_prior(replace(prior, num_segments=k))
-        yield k, TrainedEngine(engine.model, PairPrior(merged), engine.config)
+        yield k, TrainedEngine(engine.model, PairPrior(merged), engine.config, engine.area)
 
 
 def times(manifest: Path, segments: list[int], rounds: int) -> dict[int, dict[str, str]]:
@@ -92,6 +92,7 @@ def main() -> None:
         photos, validation = build_pairs(engine.config, own)
     pairs = held_out(options, validation)
     size = engine.config.data.image_size
+    engine.area = size**2
     folders = {
         _name(k): color(one, options.out / f"k{k:02}", pairs, size)
         for k, one in with_segments(engine, photos, options.segments)

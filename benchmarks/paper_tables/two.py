@@ -68,9 +68,9 @@ def main() -> None:
             return
         pairs = held_out(options, trainer.validation_pairs)
         size = trainer.config.data.image_size
-        last = checkpoint.find(trainer.folder)[-1]
-        folder = run_folder(options, name) / "pictures"
-        folders[name] = color(TrainedEngine.load(last.folder), folder, pairs, size)
+        engine = TrainedEngine.load(checkpoint.find(trainer.folder)[-1].folder)
+        engine.area = size**2
+        folders[name] = color(engine, run_folder(options, name) / "pictures", pairs, size)
     truth = write_truth(options.out / "truth", pairs, size)
     judged = judge(folders, truth, options)
     table = markdown(judged.lines({name: row.cells() for name, row in TABLE_TWO.items()}))

@@ -8,6 +8,7 @@ from .adversarial import adversarial_discriminator, adversarial_generator
 from .color import lab_to_rgb
 from .contextual import contextual, contextual_pyramid
 from .generator import GeneratorLoss, LossWeights
+from .masked_l1 import similarity_masked_l1
 from .perceptual import perceptual, similarity_masked_perceptual
 from .self_reference import self_reference_l1
 from .smoothness import smoothness
@@ -22,6 +23,7 @@ __all__ = [
     "lab_to_rgb",
     "perceptual",
     "self_reference_l1",
+    "similarity_masked_l1",
     "similarity_masked_perceptual",
     "smoothness",
 ]

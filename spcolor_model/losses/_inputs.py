@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from spcolor_ops import _checks
@@ -22,3 +23,13 @@ def check_same_shape(name: str, x: Tensor, like_name: str, like: Tensor) -> None
         raise ValueError(
             f"{name}: expected shape {list(like.shape)} (that of {like_name}), got {list(x.shape)}"
         )
+
+
+def similarity_mask(similarity: object, like_name: str, like: Tensor) -> Tensor:
+    """Return 1 - S, [B, 1, H, W] without a gradient, of S [B, h', w'] of any grid.
+
+    Every position takes the nearest S at its upper left corner. `like` is [B, C, H, W].
+    """
+    found = as_float("similarity", similarity, "B h' w'").detach()
+    _checks.check_size("similarity", found, 0, like.shape[0], like_name)
+    return 1 - F.interpolate(found[:, None], like.shape[2:], mode="nearest")

@@ -13,6 +13,7 @@ from torch import Tensor
 from ._inputs import as_float
 from .adversarial import adversarial_generator
 from .contextual import contextual_pyramid
+from .masked_l1 import similarity_masked_l1
 from .perceptual import perceptual, similarity_masked_perceptual
 from .self_reference import self_reference_l1
 from .smoothness import smoothness
@@ -30,6 +31,8 @@ class LossWeights:
         contextual: of `contextual_pyramid`; 0 in the paper, 0.2 in the published code.
         warp: of `self_reference_l1` of the warped colours; this project's own, 0 in the paper. It
             tells WarpNet directly what to match, which matters where it starts from nothing.
+        masked_l1: of `similarity_masked_l1`; this project's own, 0 in the paper. Colours that were
+            matched with little similarity are to fade.
 
     Raises:
         ValueError: a weight that is negative or not finite, or all 0.
@@ -47,6 +50,7 @@ class LossWeights:
     smoothness: float = 2.0
     contextual: float = 0.0
     warp: float = 0.0
+    masked_l1: float = 0.0
 
     def __post_init__(self) -> None:
         for name, weight in asdict(self).items():
@@ -61,7 +65,7 @@ class GeneratorLoss:
     """The generator's weighted sum of losses.
 
         L_total = λ_L1 L1 + λ_SMP L_SMP + λ_adv L_adv + λ_smooth L_smooth
-                  [+ λ_ctx L_ctx + λ_warp L_warp]
+                  [+ λ_ctx L_ctx + λ_warp L_warp + λ_mL1 L_mL1]
 
     Attributes:
         weights: λ.
@@ -149,6 +153,7 @@ class GeneratorLoss:
                 _last("reference_features", reference_features, 3),
             ),
             "warp": warp_term,
+            "masked_l1": lambda: similarity_masked_l1(ab, truth_lab[:, 1:], similarity),
         }
         weights = {name: weight for name, weight in asdict(self.weights).items() if weight}
         terms = {name: compute[name]() for name in weights}

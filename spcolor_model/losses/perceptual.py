@@ -6,12 +6,9 @@ w' columns of the similarity map.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from spcolor_ops import _checks
-
-from ._inputs import as_float, check_same_shape
+from ._inputs import as_float, check_same_shape, similarity_mask
 
 
 def perceptual(features: Tensor, truth_features: Tensor) -> Tensor:
@@ -68,10 +65,7 @@ def similarity_masked_perceptual(
     Source: paper eq. 11, 14 and 15.
     """
     squared_error = _squared_error(features, truth_features)
-    similarity = as_float("similarity", similarity, "B h' w'").detach()
-    _checks.check_size("similarity", similarity, 0, squared_error.shape[0], "features")
-    similarity = F.interpolate(similarity[:, None], squared_error.shape[2:], mode="nearest")
-    return (squared_error * (1 - similarity)).mean()
+    return (squared_error * similarity_mask(similarity, "features", squared_error)).mean()
 
 
 def _squared_error(features: Tensor, truth_features: Tensor) -> Tensor:

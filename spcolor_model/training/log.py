@@ -5,6 +5,7 @@ Dimensions: B samples, S rows and columns of an image.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,12 +43,15 @@ class Log:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.2f}"),
             TextColumn("{task.fields[rate]:.2f} images/s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not is_writing,
         )
-        self.task = self.progress.add_task("train", total=max_steps, completed=first_step, rate=0.0)
+        self.task = self.progress.add_task(
+            "train", total=max_steps, completed=first_step, rate=0.0, loss=math.nan
+        )
 
     def __enter__(self) -> Log:
         self.progress.start()
@@ -76,6 +80,15 @@ class Log:
         if self.writer is not None:
             for name, value in values.items():
                 self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def losses(self, terms: Mapping[str, float], step: int) -> None:
+        """Write losses, and show them: in the bar, or on a line of their own off a terminal."""
+        self.scalars("loss", terms, step)
+        self.progress.update(self.task, loss=terms["total"])
+        if not self.progress.console.is_terminal:
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+            rate = self.progress.tasks[self.task].fields["rate"]
+            self.say(f"step {step}: {shown}; {rate:.2f} images/s")
 
     def images(self, one: Pass, prediction: Prediction, step: int) -> None:
         """Write the pictures of a pass: what was seen, what came out, and the classes."""

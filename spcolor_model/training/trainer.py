@@ -119,6 +119,9 @@ class Trainer:
     def _train(self, log: Log) -> None:
         config, process = self.config, self.process
         log.say(self._description())
+        if self.saved is not None and self.step >= config.max_steps:
+            log.say(f"nothing to do: {self.folder} has its max_steps={config.max_steps} steps")
+            return
         for passes in self.passes:
             terms, prediction = self.update(passes)
             self.step += 1
@@ -186,7 +189,7 @@ class Trainer:
 
     def _log_terms(self, log: Log, terms: dict[str, Tensor], prediction: Prediction) -> None:
         values = {name: global_mean(term).item() for name, term in terms.items()}
-        log.scalars("loss", values, self.step)
+        log.losses(values, self.step)
         log.scalars(
             "similarity",
             {
