@@ -17,7 +17,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError as error:
+    sys.exit(f'train.py: {error}; `pip install ".[model,train]"` installs what it needs')
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

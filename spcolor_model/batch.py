@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,10 +71,18 @@ def plan(
 
 
 def colorize_file(
-    job: Job, reference: np.ndarray, engine: Engine, prior: Prior | None, *, sheet: bool
+    job: Job,
+    reference: np.ndarray,
+    engine: Engine,
+    prior: Prior | None,
+    *,
+    sheet: bool,
+    warn: Callable[[str], None],
 ) -> Iterator[Path]:
     """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
     result = colorize(job.target, reference, engine=engine, prior=prior)
+    for doubt in result.doubts():
+        warn(f"{job.target}: {doubt}")
     write_image(job.output, result.rgb)
     yield job.output
     if sheet:

@@ -90,7 +90,7 @@ def colorize(
         for job in progress.track(jobs, description="colorize"):
             try:
                 for written in colorize_file(
-                    job, reference_rgb, chosen_engine, chosen_prior, sheet=sheet
+                    job, reference_rgb, chosen_engine, chosen_prior, sheet=sheet, warn=_warn
                 ):
                     typer.echo(written)
             except (OSError, TypeError, ValueError) as error:
@@ -99,6 +99,10 @@ def colorize(
     if failures:
         typer.echo(f"error: {failures} of {len(jobs)} photos were not coloured", err=True)
         raise typer.Exit(1)
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"warning: {text}", err=True)
 
 
 @app.command("evaluate")
@@ -227,8 +231,3 @@ def demo(
 
     for written in run(output):
         typer.echo(written)
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

@@ -20,6 +20,9 @@ from .prior import ClusterPrior, MaskPrior, NoPrior, Prior
 ImageLike = str | Path | Image.Image | np.ndarray
 ENGINES = ("trained", "match")
 PRIORS = ("clusters", "none", "masks")
+# Mean chroma below which a photo looks gray, and share of it that may be unrelated unremarked.
+_GRAY_CHROMA = 2.0
+_MOST_UNRELATED = 0.5
 
 
 class Estimate(NamedTuple):
@@ -68,6 +71,21 @@ class Colorization(NamedTuple):
     target_labels: Tensor
     reference_labels: Tensor
     match: Match
+
+    def doubts(self) -> list[str]:
+        """Return why the result may disappoint, as sentences; none where nothing is suspect.
+
+        Example:
+            >>> colorize("gray.jpg", "other_gray.jpg").doubts()
+            ['the reference has hardly any colour, and so has the result']
+        """
+        found = []
+        if np.linalg.norm(rgb_to_lab(self.reference)[1], axis=-1).mean() < _GRAY_CHROMA:
+            found.append("the reference has hardly any colour, and so has the result")
+        unrelated = self.match.unrelated.float().mean().item()
+        if unrelated > _MOST_UNRELATED:
+            found.append(f"the reference has nothing for {unrelated:.0%} of the photo")
+        return found
 
 
 def colorize(

@@ -1,9 +1,12 @@
 """The command line: files, folders, exit codes and messages."""
 
+import os
+
 import numpy as np
 import pytest
 from model_photos import chelsea, coffee, small_area  # noqa: F401
 from PIL import Image
+from subprocesses import ROOT, run_python
 from typer.testing import CliRunner
 
 from spcolor_model.cli import app
@@ -144,6 +147,20 @@ def test_a_folder_as_reference(photos):
     assert "REFERENCE: expected a photo, got the folder" in text
 
 
+def test_what_may_disappoint_is_said(photos):
+    Image.fromarray(coffee()).convert("L").save(photos / "gray.png")
+    code, text = run(photos / "target.png", photos / "gray.png", "-o", photos / "o.png")
+    assert code == 0
+    assert "the reference has hardly any colour, and so has the result" in text
+    Image.new("L", (120, 90), 3).save(photos / "other.png")
+    masks = ["--target-mask", photos / "mask_t.png", "--reference-mask", photos / "other.png"]
+    pair = [photos / "target.png", photos / "reference.png", "-o", photos / "o.png"]
+    code, text = run(*pair, "--prior", "masks", *masks)
+    assert code == 0
+    assert "the reference has nothing for 100% of the photo" in text
+    assert "warning" not in run(*pair)[1]
+
+
 def test_masks_without_mask_prior(photos):
     code, text = run(
         photos / "target.png",
@@ -172,3 +189,13 @@ def test_a_sheet_replaces_no_input_either(photos):
     )
     assert code == 2
     assert "--output: expected a path that is no input" in text
+
+
+@pytest.mark.parametrize("program", ["-m spcolor_model", "train.py"])
+def test_without_typer_it_is_said_what_to_install(tmp_path, program):
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No module named typer')")
+    arguments = [str(ROOT / x) if x.endswith(".py") else x for x in program.split()]
+    done = run_python(*arguments, "--help", PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    assert done.returncode == 1
+    assert "No module named typer; `pip install" in done.stderr
+    assert "Traceback" not in done.stderr

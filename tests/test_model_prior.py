@@ -115,6 +115,11 @@ def test_masks_are_numbered_jointly_by_value_and_by_colour():
     ("make", "error", "message"),
     [
         (lambda: ClusterPrior(0), ValueError, "num_segments: expected at least 1, got 0"),
+        (
+            lambda: ClusterPrior(10_000)(pair()),
+            ValueError,
+            "num_segments: expected at most [0-9]+, the positions of both photos, got 10000",
+        ),
         (lambda: ClusterPrior(3)(pair()[:1]), ValueError, "images: expected a target and a refe"),
         (lambda: MaskPrior([np.zeros((2, 2))]), TypeError, r"masks\[0\]: .*integers, got float64"),
         (lambda: MaskPrior([np.zeros(3, int)]), ValueError, r"masks\[0\]: .*got \[3\]"),

@@ -61,11 +61,17 @@ class ClusterPrior:
         """Return the class maps of a target and its reference.
 
         Raises:
-            ValueError: not exactly two images.
+            ValueError: not exactly two images, or fewer positions in them than clusters.
         """
         if len(images) != 2:
             raise ValueError(f"images: expected a target and a reference, got {len(images)}")
         features = joint_features(images, SEMANTIC_LEVELS, own_statistics=True)
+        positions = sum(map(len, features))
+        if self.num_segments > positions:
+            raise ValueError(
+                f"num_segments: expected at most {positions}, the positions of both photos, "
+                f"got {self.num_segments}"
+            )
         centres = self._centres(torch.cat(features))
         target, reference = (
             _smooth((x @ centres.T).T.unflatten(1, image.grid))

