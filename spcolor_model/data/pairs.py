@@ -25,6 +25,7 @@ from ..images import read_image
 from .geometry import check_count, crop_resize, self_reference
 from .manifest import Pair
 from .old_photos import old_luminance
+from .stored_classes import StoredClasses
 
 # About a megabyte each, at 256 pixels.
 _PHOTOS_IN_MEMORY = 1024
@@ -40,6 +41,9 @@ class Sample(NamedTuple):
         reference_luminance: [1, S, S] float32.
         reference_ab: [2, S, S] float32.
         is_self: bool; the reference is the target, distorted.
+        classes: [2, h, w] float32, labels and confidence of the target, if they are stored: NaN
+            for one that is seen as an old print, and h = w = 0 where none are.
+        reference_classes: [2, h, w] of the reference, likewise; NaN where it is the target.
     """
 
     seen_luminance: Tensor
@@ -48,6 +52,8 @@ class Sample(NamedTuple):
     reference_luminance: Tensor
     reference_ab: Tensor
     is_self: Tensor
+    classes: Tensor
+    reference_classes: Tensor
 
 
 class ColorizationPairs(Dataset[Sample]):
@@ -68,6 +74,7 @@ class ColorizationPairs(Dataset[Sample]):
         in_memory: keep up to 1,024 photos in memory, shrunk to a short side of 2 S, which is
             quicker and changes the samples a little.
         seed: of all draws.
+        stored: classes of all photos, and in which ways the prior sees target and reference.
 
     Raises:
         TypeError, ValueError: no pairs, a size below 1, a probability outside 0..1 or a negative
@@ -92,6 +99,7 @@ class ColorizationPairs(Dataset[Sample]):
         old_photo_probability: float = 0.0,
         in_memory: bool = False,
         seed: int = 0,
+        stored: tuple[StoredClasses, str, str] | None = None,
     ) -> None:
         if not pairs:
             raise ValueError("pairs: expected at least one, got none")
@@ -110,6 +118,7 @@ class ColorizationPairs(Dataset[Sample]):
         self.old_photo_probability = old_photo_probability
         self.in_memory = in_memory
         self.seed = seed
+        self.stored = stored
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -137,7 +146,28 @@ class ColorizationPairs(Dataset[Sample]):
         luminance, ab = _lab(target)
         is_old = float(torch.rand((), generator=generator)) < self.old_photo_probability
         seen = torch.tensor(old_luminance(target, generator))[None] if is_old else luminance
-        return Sample(seen, luminance, ab, *_lab(reference), torch.tensor(is_self))
+        classes = (
+            self._classes(None if is_old else pair.target, 0),
+            self._classes(None if is_self else pair.reference, 1),
+        )
+        return Sample(seen, luminance, ab, *_lab(reference), torch.tensor(is_self), *classes)
+
+    def photo(self, path: Path) -> tuple[Tensor, Tensor]:
+        """Return luminance [1, S, S] and ab [2, S, S] of a photo, as samples have it.
+
+        Raises:
+            FileNotFoundError, ValueError: naming the file, one that is gone or no photo.
+        """
+        return _lab(crop_resize(self._read(path), self.size))
+
+    def _classes(self, photo: Path | None, role: int) -> Tensor:
+        """Return the stored classes [2, h, w] of a photo; NaN for what is no photo as it is."""
+        if self.stored is None:
+            return torch.zeros(2, 0, 0)
+        stored, *ways = self.stored
+        if photo is None:
+            return torch.full((2, *stored.grid), torch.nan)
+        return stored.of(photo, ways[role])
 
     def _read(self, path: Path) -> np.ndarray:
         """Return a photo [H, W, 3]."""

@@ -31,8 +31,22 @@ def prior_rgb(luminance: Tensor, ab: Tensor, seen: Seen) -> Tensor:
 def batch_classes(
     prior: TensorPrior, batch: Sample, config: PriorConfig
 ) -> tuple[Classes, Classes]:
-    """Return the classes of a batch's targets and references."""
+    """Return the classes of a batch's targets and references; what is stored is not computed."""
     seen = batch.luminance if config.target is Seen.color else batch.seen_luminance
     target = prior_rgb(seen, batch.ab, config.target)
     reference = prior_rgb(batch.reference_luminance, batch.reference_ab, config.reference)
-    return Classes(*prior(target)), Classes(*prior(reference))
+    return (
+        _classes(prior, target, batch.classes),
+        _classes(prior, reference, batch.reference_classes),
+    )
+
+
+def _classes(prior: TensorPrior, rgb: Tensor, stored: Tensor) -> Classes:
+    """Return the classes of photos [B, 3, H, W]; stored: [B, 2, h, w], NaN where there are none."""
+    if stored.numel() == 0:
+        return Classes(*prior(rgb))
+    found = stored.clone()
+    is_missing = stored[:, 0, 0, 0].isnan()
+    if is_missing.any():
+        found[is_missing] = torch.stack([x.float() for x in prior(rgb[is_missing])], dim=1)
+    return Classes(found[:, 0].long(), found[:, 1])

@@ -66,11 +66,13 @@ class DataConfig:
     """Photos. Without a manifest, those that installed packages contain.
 
     One of `spcolor prepare` serves for both: what is held out is validated with itself as the
-    reference, as its true colours are known. `in_memory` keeps small data sets there.
+    reference, as its true colours are known. `in_memory` keeps small data sets there. `classes` is
+    a folder that `training/store_classes.py` filled.
     """
 
     manifest: str | None = None
     validation: str | None = None
+    classes: str | None = None
     image_size: int = 256
     self_reference_probability: float = 0.2
     self_reference_area: float = 0.98

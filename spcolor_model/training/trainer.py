@@ -36,6 +36,7 @@ from .passes import Passes
 from .resume import last_checkpoint, restore, run_state
 from .signals import calling
 from .step import TrainingStep
+from .store_classes import stored_for
 from .validation import validate
 
 
@@ -92,6 +93,8 @@ class Trainer:
         )
         if last:
             restore(last, self._networks(), self.optimizers, self.average)
+        if config.data.classes is not None:
+            self.pairs.stored = stored_for(config, self.prior)
         self.update = TrainingStep(
             config,
             self._wrapped(self.model),
