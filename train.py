@@ -20,7 +20,7 @@ from typing import Annotated
 try:
     import typer
 except ModuleNotFoundError as error:
-    sys.exit(f'train.py: {error}; `pip install ".[model,train]"` installs what it needs')
+    sys.exit(f'train.py: {error}; `pip install ".[model,train]"` installs it')
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

@@ -15,12 +15,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import skimage
 
 from spcolor_model import colorize, save_sheet
 from spcolor_model.data.packaged import FOLDER
 from spcolor_model.data.packaged.archives import package_files, rcc_files, unpack_debian
-from spcolor_model.engine import ENGINES
+from spcolor_model.engine import ENGINES, make_engine
 from spcolor_model.evaluation.report import markdown
 from spcolor_model.images import write_image
 
@@ -72,6 +73,9 @@ def fetch(folder: Path) -> None:
     for name, content in old_photos():
         if name in REFERENCES:
             (folder / name).write_bytes(content)
+    absent = [name for name in REFERENCES if not (folder / name).is_file()]
+    if absent:
+        raise FileNotFoundError(f"{folder}: expected all photographs, lacks {', '.join(absent)}")
 
 
 def main() -> None:
@@ -82,11 +86,13 @@ def main() -> None:
     options = parser.parse_args()
     fetch(options.out / "originals")
     lines = []
+    # The first photo waits for the networks.
+    engine = make_engine(options.engine)
+    colorize(np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8), engine=engine)
     for name, reference in REFERENCES.items():
         start = time.perf_counter()
-        found = colorize(
-            options.out / "originals" / name, options.photos / reference, engine=options.engine
-        )
+        pair = options.out / "originals" / name, options.photos / reference
+        found = colorize(*pair, engine=engine)
         seconds = time.perf_counter() - start
         folder = options.out / options.engine
         write_image(folder / f"{Path(name).stem}.png", found.rgb)

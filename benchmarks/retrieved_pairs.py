@@ -24,12 +24,12 @@ def best_pairs(pairs: Sequence[Pair], pattern: str) -> list[Pair]:
     """Return each target of a pattern with its first reference; without one it is left out.
 
     Example:
-        >>> best_pairs([Pair("a.png", "b.png"), Pair("a.png", "c.png")], "a*")
-        [Pair(target='a.png', reference='b.png')]
+        >>> best_pairs(read_manifest("data/manifest.parquet"), "imagenet_*")[0].target.name
+        'imagenet_00_243.jpg'
     """
     first = {}
     for pair in pairs:
-        if pair.reference is not None and fnmatch.fnmatch(Path(pair.target).name, pattern):
+        if pair.reference is not None and fnmatch.fnmatch(pair.target.name, pattern):
             first.setdefault(pair.target, pair)
     return list(first.values())
 
@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="%(default)s")
     options = parser.parse_args()
     pairs = best_pairs(read_manifest(options.data / "manifest.parquet"), options.targets)
+    if not pairs:
+        parser.error(f"--targets: expected a glob of targets of {options.data}, got none")
     write_manifest(options.out / "manifest.csv", pairs)
     print(options.out / "manifest.csv", f"{len(pairs)} pairs")
     if known := classes(pairs):

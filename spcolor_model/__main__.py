@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from .cli import app
     except ModuleNotFoundError as error:
-        sys.exit(f'spcolor: {error}; `pip install "spcolor[model]"` installs what it needs')
+        sys.exit(f'spcolor: {error}; `pip install ".[model]"` in the checkout installs it')
     app(prog_name="spcolor")
 
 

@@ -13,6 +13,9 @@ from .images import EXTENSIONS, list_images, write_image
 from .prior import Prior
 from .sheet import save_sheet
 
+# Share of a photo that may be unrelated unremarked.
+_MOST_UNRELATED = 0.5
+
 
 class Job(NamedTuple):
     """One photo and where its result goes."""
@@ -81,8 +84,9 @@ def colorize_file(
 ) -> Iterator[Path]:
     """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
     result = colorize(job.target, reference, engine=engine, prior=prior)
-    for doubt in result.doubts():
-        warn(f"{job.target}: {doubt}")
+    unrelated = result.match.unrelated.float().mean().item()
+    if unrelated > _MOST_UNRELATED:
+        warn(f"{job.target}: the reference has nothing for {unrelated:.0%} of it")
     write_image(job.output, result.rgb)
     yield job.output
     if sheet:
@@ -95,8 +99,13 @@ def _jobs(target: Path, output: Path) -> list[Job]:
         if output.suffix.lower() not in EXTENSIONS:
             known = ", ".join(sorted(EXTENSIONS))
             raise ValueError(f"--output: expected a file with a suffix of {known}, got {output}")
+        if output.is_dir():
+            raise ValueError(
+                f"--output: expected a file, as TARGET is one, got the folder {output}"
+            )
         return [Job(target, output)]
-    if output.suffix.lower() in EXTENSIONS and not output.is_dir():
+    looks_like_file = output.suffix.lower() in EXTENSIONS and not output.is_dir()
+    if looks_like_file or output.is_file():
         raise ValueError(f"--output: expected a folder, as TARGET is one, got {output}")
     targets = list_images(target)
     if not targets:

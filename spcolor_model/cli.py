@@ -74,7 +74,7 @@ def colorize(
     """
     # Loading torch takes seconds that --help should not.
     from .batch import colorize_file, plan
-    from .engine import make_engine, make_prior
+    from .engine import has_color, make_engine, make_prior
     from .images import read_image
 
     try:
@@ -85,6 +85,8 @@ def colorize(
         chosen_engine = make_engine(engine.value, weights)
     except (OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None
+    if not has_color(reference_rgb):
+        _warn(f"{reference}: has hardly any colour to give")
     failures = 0
     with Progress(console=Console(stderr=True)) as progress:
         for job in progress.track(jobs, description="colorize"):

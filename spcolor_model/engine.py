@@ -20,9 +20,11 @@ from .prior import ClusterPrior, MaskPrior, NoPrior, Prior
 ImageLike = str | Path | Image.Image | np.ndarray
 ENGINES = ("trained", "match")
 PRIORS = ("clusters", "none", "masks")
-# Mean chroma below which a photo looks gray, and share of it that may be unrelated unremarked.
-_GRAY_CHROMA = 2.0
-_MOST_UNRELATED = 0.5
+# A photo looks gray if the chroma of all but 1 % of it is below this.
+_GRAY_CHROMA = 5.0
+_QUANTILE = 0.99
+# Rows and columns that are enough to see that.
+_SAMPLED = 256
 
 
 class Estimate(NamedTuple):
@@ -72,20 +74,18 @@ class Colorization(NamedTuple):
     reference_labels: Tensor
     match: Match
 
-    def doubts(self) -> list[str]:
-        """Return why the result may disappoint, as sentences; none where nothing is suspect.
 
-        Example:
-            >>> colorize("gray.jpg", "other_gray.jpg").doubts()
-            ['the reference has hardly any colour, and so has the result']
-        """
-        found = []
-        if np.linalg.norm(rgb_to_lab(self.reference)[1], axis=-1).mean() < _GRAY_CHROMA:
-            found.append("the reference has hardly any colour, and so has the result")
-        unrelated = self.match.unrelated.float().mean().item()
-        if unrelated > _MOST_UNRELATED:
-            found.append(f"the reference has nothing for {unrelated:.0%} of the photo")
-        return found
+def has_color(rgb: np.ndarray) -> bool:
+    """Tell whether a photo [H, W, 3] uint8 has more than traces of colour.
+
+    Example:
+        >>> has_color(np.full((9, 9, 3), 128, np.uint8))
+        False
+    """
+    # A small red thing in a white room is what somebody may want to take the colour of.
+    thinned = rgb[:: max(1, len(rgb) // _SAMPLED), :: max(1, rgb.shape[1] // _SAMPLED)]
+    chroma = np.linalg.norm(rgb_to_lab(thinned)[1], axis=-1)
+    return bool(np.quantile(chroma, _QUANTILE) >= _GRAY_CHROMA)
 
 
 def colorize(

@@ -10,6 +10,8 @@ from subprocesses import ROOT, run_python
 from typer.testing import CliRunner
 
 from spcolor_model.cli import app
+from spcolor_model.color import lab_to_rgb
+from spcolor_model.engine import has_color
 
 pytestmark = pytest.mark.usefixtures("small_area")
 
@@ -114,10 +116,18 @@ def test_a_folder_is_not_written_onto_itself(photos):
         ("target.png", "o.xyz", "--output: expected a file with a suffix of"),
         ("empty", "o", "TARGET: expected a folder with photos, got none"),
         ("empty", "o.png", "--output: expected a folder, as TARGET is one"),
+        ("empty", "mask_t", "--output: expected a folder, as TARGET is one"),
+        ("target.png", "done.png", "--output: expected a file, as TARGET is one, got"),
+        ("pair", "done.png", "--output: expected a path that is no input"),
     ],
 )
 def test_wrong_paths(photos, target, output, message):
     (photos / "empty").mkdir()
+    (photos / "done.png").mkdir()
+    (photos / "pair").mkdir()
+    (photos / "pair" / "a.png").symlink_to(photos / "target.png")
+    (photos / "done.png" / "a.png").symlink_to(photos / "target.png")
+    (photos / "mask_t").write_text("a file")
     code, text = run(photos / target, photos / "reference.png", "-o", photos / output)
     assert code == 2
     assert message in text
@@ -141,6 +151,15 @@ def test_two_results_of_one_name(photos, names, options, result):
     assert not (photos / "o").exists()
 
 
+def test_sheets_that_are_not_asked_for_collide_with_nothing(photos):
+    folder = photos / "twins"
+    folder.mkdir()
+    for name in ("a.png", "a_sheet.bmp"):
+        Image.fromarray(coffee((20, 20))).save(folder / name)
+    assert run(folder, photos / "reference.png", "-o", photos / "o")[0] == 0
+    assert sorted(x.name for x in (photos / "o").iterdir()) == ["a.png", "a_sheet.png"]
+
+
 def test_a_folder_as_reference(photos):
     code, text = run(photos / "target.png", photos, "-o", photos / "o.png")
     assert code == 2
@@ -151,14 +170,30 @@ def test_what_may_disappoint_is_said(photos):
     Image.fromarray(coffee()).convert("L").save(photos / "gray.png")
     code, text = run(photos / "target.png", photos / "gray.png", "-o", photos / "o.png")
     assert code == 0
-    assert "the reference has hardly any colour, and so has the result" in text
-    Image.new("L", (120, 90), 3).save(photos / "other.png")
-    masks = ["--target-mask", photos / "mask_t.png", "--reference-mask", photos / "other.png"]
+    assert "gray.png: has hardly any colour to give" in text
     pair = [photos / "target.png", photos / "reference.png", "-o", photos / "o.png"]
-    code, text = run(*pair, "--prior", "masks", *masks)
-    assert code == 0
-    assert "the reference has nothing for 100% of the photo" in text
+    for columns, share in ((120, "100%"), (66, "54%"), (54, None)):  # that the reference lacks
+        mask = np.zeros((90, 120), np.uint8)
+        mask[:, :columns] = 1
+        Image.fromarray(mask).save(photos / "mask.png")
+        Image.fromarray(0 * mask).save(photos / "none.png")
+        masks = ["--target-mask", photos / "mask.png", "--reference-mask", photos / "none.png"]
+        code, text = run(*pair, "--prior", "masks", *masks, "--engine", "match")
+        assert code == 0
+        said = "target.png: the reference has nothing for"
+        assert (said in text) == (share is not None)
+        assert share is None or f"{said} {share} of it" in text
     assert "warning" not in run(*pair)[1]
+
+
+@pytest.mark.parametrize(
+    ("chroma", "share", "expected"),
+    [(0, 1, False), (4, 1, False), (9, 1, True), (60, 0.03, True), (60, 0.005, False)],
+)
+def test_traces_of_colour_are_not_colour(chroma, share, expected):
+    ab = np.zeros((300, 400, 2))
+    ab[: round(300 * share), :, 0] = chroma
+    assert has_color(lab_to_rgb(np.full((300, 400), 60.0), ab)) == expected
 
 
 def test_masks_without_mask_prior(photos):

@@ -66,6 +66,7 @@ def test_names_of_pairs(tmp_path):
 def test_a_checkpoint_colours_as_its_run_did(run, saved, photos, tmp_path):  # noqa: F811
     pairs = read_manifest(photos / "validation.csv")
     engine = TrainedEngine.load(saved)
+    engine.area, engine.filler = 64**2, None
     assert engine.model.options["num_segments"] == 3
     folder = color(engine, tmp_path / "ours", pairs, 64)
     config = replace(run.config.prior, target=Seen.gray)

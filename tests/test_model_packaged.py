@@ -1,12 +1,14 @@
 """Photos fetched by package name: what is read of packages. Nothing is downloaded."""
 
 import csv
+import shutil
 import struct
+from pathlib import Path
 
 import pytest
 
-from spcolor_model.data.packaged import download
-from spcolor_model.data.packaged.archives import DebianLicences, rcc_files
+from spcolor_model.data.packaged import archives, download
+from spcolor_model.data.packaged.archives import DebianLicences, package_files, rcc_files
 from spcolor_model.data.packaged.sources import DEBIAN_PHOTOS, SOURCES, Photo
 
 COPYRIGHT = """Format: 1.0
@@ -83,3 +85,21 @@ def test_every_listed_package_is_a_source_and_file_names_differ():
     assert {f"{row['package']} (Debian)" for row in rows} <= set(SOURCES)
     names = [(row["package"], row["licensed_as"]) for row in rows]
     assert len(set(names)) == len(names) > 60
+
+
+@pytest.mark.parametrize("name", ["photos-1-py3-none-any.whl", "photos-1.tar.gz"])
+def test_files_of_wheels_and_of_sources(tmp_path, monkeypatch, name):
+    data = tmp_path / "photos-1" / "data"
+    data.mkdir(parents=True)
+    for number in "ba":
+        (data / f"{number}.jpg").write_bytes(number.encode())
+    (data / "c.txt").touch()
+
+    def pip(*command, folder):
+        kind = "zip" if name.endswith(".whl") else "gztar"
+        made = shutil.make_archive(tmp_path / "made", kind, tmp_path, "photos-1")
+        Path(made).rename(folder / name)
+
+    monkeypatch.setattr(archives, "_run", pip)
+    found = list(package_files("photos==1", "photos-1/data/*.jpg"))
+    assert found == [("a.jpg", b"a"), ("b.jpg", b"b")]

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 
 pytest.importorskip("omegaconf")
 
-from model_photos import chelsea, coffee
+from model_photos import chelsea, coffee, small_area  # noqa: F401
 from safetensors.torch import load_file
 from torch.utils.data import default_collate
 from training_runs import one_thread, photos, trainer  # noqa: F401
@@ -19,7 +20,7 @@ from spcolor_model.color import rgb_to_lab
 from spcolor_model.engine import make_engine
 from spcolor_model.model import anchor
 from spcolor_model.networks import EfficientNetLite0, WarpNet
-from spcolor_model.trained_engine import TrainedEngine
+from spcolor_model.trained_engine import TrainedEngine, trust
 from spcolor_model.training.classes import batch_classes
 from spcolor_model.training.export import export
 from spcolor_ops import segment_correspondence
@@ -169,3 +170,43 @@ def test_a_residual_run_begins_with_the_warped_colours(photos, tmp_path):  # noq
         found = run.model(*maps, *batch_classes(run.prior, type(sample)(*batch), run.config.prior))
     enlarged = F.interpolate(found.warped[:, :2], scale_factor=4, mode="bilinear")
     torch.testing.assert_close(found.ab, enlarged)
+
+
+def test_both_photos_are_seen_at_one_area(small_area):  # noqa: F811
+    engine = TrainedEngine.default()
+    luminance, reference = rgb_to_lab(coffee())[0], chelsea()
+    larger = TrainedEngine(engine.model, engine.prior, engine.config, 384**2)
+    for one, side in ((engine, 192), (larger, 384)):
+        positions = one(luminance, reference).match.confidence.numel()
+        assert positions == pytest.approx((side / 4) ** 2, rel=0.3)
+
+
+def test_trust_is_of_the_surroundings_and_of_the_whole():
+    confidence = np.full((40, 60), 0.3, np.float32)
+    assert (trust(confidence) == 1).all()
+    confidence[20, 30] = 0
+    assert trust(confidence).min() == 1  # a single one says nothing
+    confidence[:, :30] = 0.08
+    found = trust(confidence)
+    assert found[20, 5] == 0  # (0.08 + 0.19) / 2 < 0.15
+    assert found[20, 55] == 1
+    assert (np.diff(found[20]) >= -1e-6).all()
+    assert (trust(confidence * 0.3) == 0).all()
+
+
+def test_where_little_is_alike_regions_take_the_place_of_single_matches(small_area):  # noqa: F811
+    target, reference = coffee((200, 150)), chelsea((120, 90))
+    default = TrainedEngine.default()
+    plain = TrainedEngine(default.model, default.prior, default.config, filler=None)
+    red = TrainedEngine(
+        default.model,
+        default.prior,
+        default.config,
+        filler=lambda match, luminance: np.full((*luminance.shape, 2), (50.0, 0.0)),
+    )
+    luminance = rgb_to_lab(target)[0]
+    predicted, found = (engine(luminance, reference) for engine in (plain, red))
+    trusted = cv2.resize(trust(found.match.confidence.numpy()), luminance.shape[::-1])[..., None]
+    assert trusted.min() < 0.5
+    expected = trusted * predicted.ab + (1 - trusted) * np.array((50.0, 0.0))
+    np.testing.assert_allclose(found.ab, expected, atol=1e-4)

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 import typer.testing
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from subprocesses import ROOT
 from training_runs import (
     checkpoints,
@@ -52,11 +55,31 @@ def command(photos: Path, out: Path, *more: str):
 
 
 def test_no_steps_make_one_checkpoint_once(photos, tmp_path):
-    for _ in range(2):
-        assert command(photos, tmp_path, "max_steps=0").exit_code == 0
+    for is_again in (False, True):
+        result = command(photos, tmp_path, "max_steps=0")
+        assert result.exit_code == 0
+        assert ("nothing to do" in result.output) == is_again
         assert names(tmp_path) == ["step_00000000"]
     train(photos, tmp_path, "max_steps=1")
     assert names(tmp_path) == ["step_00000000", "step_00000001"]
+
+
+def test_losses_are_printed_where_there_is_no_terminal(photos, tmp_path):
+    result = command(photos, tmp_path, "max_steps=4", "log_steps=2")
+    lines = [line for line in result.output.splitlines() if "images/s" in line and ";" in line]
+    assert [line.partition(":")[0] for line in lines] == ["step 2", "step 4"]
+    assert all(f"{name} " in lines[0] for name in ("total", "l1", "discriminator"))
+
+
+def test_a_run_that_is_older_than_an_option_goes_on(photos, out):
+    for path in checkpoints(out)[-1].glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            config = yaml.safe_load(file.metadata()["config"])
+        del config["loss"]["weights"]["masked_l1"], config["data"]["classes"]
+        save_file(load_file(path), path, {"config": yaml.safe_dump(config)})
+    assert train(photos, out, "max_steps=3").name == "step_00000003"
+    with pytest.raises(ValueError, match=r"got another loss\.weights\.masked_l1"):
+        trainer(photos, out, "loss.weights.masked_l1=1")
 
 
 def full(*_, **__):

@@ -36,7 +36,17 @@ def names(pairs: Sequence[Pair]) -> list[str]:
 
 
 def write_truth(folder: Path, pairs: Sequence[Pair], size: int) -> Path:
-    """Write the targets as the published code does, size x size, into a folder; return it."""
+    """Write the targets as the published code does, size x size, into a folder; return it.
+
+    Raises:
+        ValueError: the folder has pictures of other pairs, which would be judged too.
+    """
+    others = {x.stem for x in list_images(folder)} - {*names(pairs)} if folder.is_dir() else set()
+    if others:
+        raise ValueError(
+            f"{folder}: expected a folder for these pairs alone, has {len(others)} other pictures, "
+            f"such as {min(others)}"
+        )
     for name, pair in zip(names(pairs), pairs, strict=True):
         write_image(folder / f"{name}.png", through_lab(crop_resize(read_image(pair.target), size)))
     return folder

@@ -8,6 +8,7 @@ paper's sizes (`benchmarks/training/forward.py`), not the checkpoint's.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,12 @@ def with_segments(
             merged = CentroidPrior(reduce_centroids(centroids, k))
         else:
             merged = build_prior(replace(prior, num_segments=k))
-        yield k, TrainedEngine(engine.model, PairPrior(merged), engine.config, engine.area)
+        yield (
+            k,
+            TrainedEngine(
+                engine.model, PairPrior(merged), engine.config, engine.area, engine.filler
+            ),
+        )
 
 
 def times(manifest: Path, segments: list[int], rounds: int) -> dict[int, dict[str, str]]:
@@ -92,7 +98,7 @@ def main() -> None:
         photos, validation = build_pairs(engine.config, own)
     pairs = held_out(options, validation)
     size = engine.config.data.image_size
-    engine.area = size**2
+    engine.area, engine.filler = size**2, None
     folders = {
         _name(k): color(one, options.out / f"k{k:02}", pairs, size)
         for k, one in with_segments(engine, photos, options.segments)

@@ -69,7 +69,7 @@ def main() -> None:
         pairs = held_out(options, trainer.validation_pairs)
         size = trainer.config.data.image_size
         engine = TrainedEngine.load(checkpoint.find(trainer.folder)[-1].folder)
-        engine.area = size**2
+        engine.area, engine.filler = size**2, None
         folders[name] = color(engine, run_folder(options, name) / "pictures", pairs, size)
     truth = write_truth(options.out / "truth", pairs, size)
     judged = judge(folders, truth, options)

@@ -25,7 +25,7 @@ from ..images import read_image
 from .geometry import check_count, crop_resize, self_reference
 from .manifest import Pair
 from .old_photos import old_luminance
-from .stored_classes import StoredClasses
+from .stored_classes import REFERENCE, TARGET, StoredClasses
 
 # About a megabyte each, at 256 pixels.
 _PHOTOS_IN_MEMORY = 1024
@@ -74,12 +74,14 @@ class ColorizationPairs(Dataset[Sample]):
         in_memory: keep up to 1,024 photos in memory, shrunk to a short side of 2 S, which is
             quicker and changes the samples a little.
         seed: of all draws.
-        stored: classes of all photos, and in which ways the prior sees target and reference.
 
     Raises:
         TypeError, ValueError: no pairs, a size below 1, a probability outside 0..1 or a negative
             seed; later, naming the file, a photo that cannot be decoded.
         FileNotFoundError: later, a photo that is gone.
+
+    Attributes:
+        stored: classes of all photos, which samples then have; None at first.
 
     Example:
         >>> pairs = ColorizationPairs(read_manifest("photos/train.csv"))
@@ -99,7 +101,6 @@ class ColorizationPairs(Dataset[Sample]):
         old_photo_probability: float = 0.0,
         in_memory: bool = False,
         seed: int = 0,
-        stored: tuple[StoredClasses, str, str] | None = None,
     ) -> None:
         if not pairs:
             raise ValueError("pairs: expected at least one, got none")
@@ -118,7 +119,7 @@ class ColorizationPairs(Dataset[Sample]):
         self.old_photo_probability = old_photo_probability
         self.in_memory = in_memory
         self.seed = seed
-        self.stored = stored
+        self.stored: StoredClasses | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -147,8 +148,8 @@ class ColorizationPairs(Dataset[Sample]):
         is_old = float(torch.rand((), generator=generator)) < self.old_photo_probability
         seen = torch.tensor(old_luminance(target, generator))[None] if is_old else luminance
         classes = (
-            self._classes(None if is_old else pair.target, 0),
-            self._classes(None if is_self else pair.reference, 1),
+            self._classes(None if is_old else pair.target, TARGET),
+            self._classes(None if is_self else pair.reference, REFERENCE),
         )
         return Sample(seen, luminance, ab, *_lab(reference), torch.tensor(is_self), *classes)
 
@@ -164,10 +165,9 @@ class ColorizationPairs(Dataset[Sample]):
         """Return the stored classes [2, h, w] of a photo; NaN for what is no photo as it is."""
         if self.stored is None:
             return torch.zeros(2, 0, 0)
-        stored, *ways = self.stored
         if photo is None:
-            return torch.full((2, *stored.grid), torch.nan)
-        return stored.of(photo, ways[role])
+            return torch.full((2, *self.stored.grid), torch.nan)
+        return self.stored.of(photo, role)
 
     def _read(self, path: Path) -> np.ndarray:
         """Return a photo [H, W, 3]."""

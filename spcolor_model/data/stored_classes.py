@@ -22,6 +22,7 @@ _FILES = {"labels": np.uint8, "confidence": np.float32}
 MOST_CLASSES = np.iinfo(np.uint8).max + 1
 # An interruption loses at most so many batches.
 _BATCHES_AT_RISK = 32
+TARGET, REFERENCE = 0, 1
 
 
 class StoredClasses:
@@ -33,45 +34,70 @@ class StoredClasses:
 
     Args:
         folder: that `store` has filled.
+        photos: that will be asked for.
+        ways: in which targets and references are seen, in this order.
         depends_on: what the classes must have been made with, by name.
 
     Raises:
         FileNotFoundError: no such folder, or `store` has not come to its end.
-        ValueError: they were made with something else; names it.
+        ValueError: they were made with something else, or not of all photos or ways; names it.
 
     Example:
-        >>> stored = StoredClasses("out/classes", {"image_size": 256})
-        >>> stored.of(Path("photos/a.jpg"), "gray").shape
+        >>> stored = StoredClasses("out/classes", photos, ("gray", "color"), {"image_size": 256})
+        >>> stored.of(photos[0], TARGET).shape
         torch.Size([2, 32, 32])
     """
 
-    def __init__(self, folder: str | Path, depends_on: Mapping[str, object]) -> None:
-        folder = Path(folder)
-        about, done = _read(folder)
-        photos = about.get("photos", ())
-        if not done or done < len(photos):
+    def __init__(
+        self,
+        folder: str | Path,
+        photos: Iterable[Path],
+        ways: tuple[str, str],
+        depends_on: Mapping[str, object],
+    ) -> None:
+        self.folder = Path(folder)
+        about, done = _read(self.folder)
+        known = about.get("photos", ())
+        if not done or done < len(known):
             raise FileNotFoundError(
-                f"{folder}: expected stored classes of all photos, got {done} of {len(photos)}"
+                f"{folder}: expected stored classes of all photos, got {done} of {len(known)}"
             )
-        _check(folder, about["depends_on"], depends_on)
-        self.places = {(folder / photo).resolve(): place for place, photo in enumerate(photos)}
-        self.ways = about["ways"]
+        _check(self.folder, about["depends_on"], depends_on)
+        self.places = {(self.folder / photo).resolve(): place for place, photo in enumerate(known)}
+        absent = [photo for photo in photos if photo.resolve() not in self.places]
+        if absent:
+            raise ValueError(
+                f"{folder}: expected classes of all photos, lacks {len(absent)}, as of {absent[0]}"
+            )
+        if not {*ways} <= {*about["ways"]}:
+            raise ValueError(
+                f"{folder}: expected classes of photos in {' and '.join(sorted({*ways}))}, "
+                f"got those in {', '.join(about['ways'])}"
+            )
+        self.ways = [about["ways"].index(way) for way in ways]
+        self._open()
+
+    def _open(self) -> None:
         self.labels, self.confidence = (
-            np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES
+            np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in _FILES
         )
+
+    def __getstate__(self) -> dict:
+        """Leave out the arrays: another process opens them itself."""
+        return {name: x for name, x in vars(self).items() if name not in _FILES}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._open()
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns (h, w)."""
         return self.labels.shape[2:]
 
-    def of(self, photo: Path, way: str) -> Tensor:
-        """Return labels and confidence of a photo, [2, h, w] float32.
-
-        Raises:
-            KeyError: a photo that is not stored.
-        """
-        place = self.places[photo.resolve()], self.ways.index(way)
+    def of(self, photo: Path, role: int) -> Tensor:
+        """Return labels and confidence of a photo as `TARGET` or `REFERENCE`, [2, h, w] float32."""
+        place = self.places[photo.resolve()], self.ways[role]
         found = np.stack([self.labels[place].astype(np.float32), self.confidence[place]])
         return torch.from_numpy(found)
 
@@ -142,16 +168,15 @@ def _arrays(
     folder: Path, photos: int, ways: int, found: Mapping[str, Tensor], *, is_new: bool
 ) -> dict[str, np.ndarray]:
     """Open the arrays for writing; `found` tells their grid."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy",
-            mode="w+" if is_new else "r+",
-            dtype=dtype,
-            shape=(photos, ways, *found[name].shape[1:]),
-        )
-        for name, dtype in _FILES.items()
-    }
+    arrays = {}
+    for name, dtype in _FILES.items():
+        path, shape = folder / f"{name}.npy", (photos, ways, *found[name].shape[1:])
+        mode = "w+" if is_new else "r+"
+        arrays[name] = np.lib.format.open_memmap(path, mode=mode, dtype=dtype, shape=shape)
+        # A disk that is full where a mapped page is written ends the process without a word.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return arrays
 
 
 def _read(folder: Path) -> tuple[dict, int]:

@@ -5,7 +5,6 @@ Dimensions: B samples, S rows and columns of an image.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,14 +42,14 @@ class Log:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.2f}"),
+            TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[rate]:.2f} images/s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not is_writing,
         )
         self.task = self.progress.add_task(
-            "train", total=max_steps, completed=first_step, rate=0.0, loss=math.nan
+            "train", total=max_steps, completed=first_step, rate=0.0, loss="-"
         )
 
     def __enter__(self) -> Log:
@@ -84,7 +83,7 @@ class Log:
     def losses(self, terms: Mapping[str, float], step: int) -> None:
         """Write losses, and show them: in the bar, or on a line of their own off a terminal."""
         self.scalars("loss", terms, step)
-        self.progress.update(self.task, loss=terms["total"])
+        self.progress.update(self.task, loss=f"{terms['total']:.2f}")
         if not self.progress.console.is_terminal:
             shown = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
             rate = self.progress.tasks[self.task].fields["rate"]

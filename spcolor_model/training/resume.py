@@ -13,11 +13,11 @@ from ..networks.weights import load_into
 from . import checkpoint
 from .build import Optimizer
 from .checkpoint import Checkpoint
-from .config import TrainConfig, as_yaml
+from .config import TrainConfig, as_yaml, parse_config
 
 # What a run may change when it goes on.
 _FREE = ("out", "max_steps", "log_steps", "image_steps", "checkpoint_steps", "validation_steps")
-_FREE += ("keep", "data.workers")
+_FREE += ("keep", "data.workers", "data.classes")
 
 
 def last_checkpoint(folder: Path, config: TrainConfig, resume: bool) -> Checkpoint | None:
@@ -88,13 +88,11 @@ def restore(
 def _check_same_run(last: Checkpoint, config: TrainConfig) -> None:
     """Refuse to go on with another configuration than the checkpoint's."""
     path = last.folder / "warp_net.safetensors"
-    try:
-        saved = dict(_values(yaml.safe_load(checkpoint.load_config(path))))
-    except (AttributeError, yaml.YAMLError):
-        raise ValueError(f"{path}: expected a configuration in YAML, got another text") from None
-    asked = dict(_values(yaml.safe_load(as_yaml(config))))
-    names = {*saved, *asked} - {*_FREE}
-    differing = sorted(name for name in names if saved.get(name) != asked.get(name))
+    # An option that is younger than the checkpoint was at its default.
+    before = parse_config(checkpoint.load_config(path), source=str(path))
+    saved, asked = (dict(_values(yaml.safe_load(as_yaml(x)))) for x in (before, config))
+    names = {*saved} - {*_FREE}
+    differing = sorted(name for name in names if saved[name] != asked[name])
     if differing:
         raise ValueError(
             f"{last.folder}: expected the configuration of this checkpoint, got another "

@@ -94,7 +94,7 @@ class Trainer:
         if last:
             restore(last, self._networks(), self.optimizers, self.average)
         if config.data.classes is not None:
-            self.pairs.stored = stored_for(config, self.prior)
+            self.pairs.stored = stored_for(config, self.pairs, self.prior)
         self.update = TrainingStep(
             config,
             self._wrapped(self.model),

