@@ -8,7 +8,6 @@ paper's sizes (`benchmarks/training/forward.py`), not the checkpoint's.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
