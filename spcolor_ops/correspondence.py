@@ -333,11 +333,10 @@ def _fake(
 
 
 def _fake_backward(grad_warped, grad_similarity, grad_lse, query, key, value, *rest):
-    temperature = rest[4]
-    wanted = rest[-4:]
+    inputs = query, key, value, rest[4]
     return tuple(
-        torch.empty_like(x, memory_format=torch.contiguous_format) if want else query.new_empty(0)
-        for x, want in zip((query, key, value, temperature), wanted, strict=True)
+        query.new_empty(x.shape, dtype=x.dtype) if want else query.new_empty(0)
+        for x, want in zip(inputs, rest[-4:], strict=True)
     )
 
 

@@ -52,8 +52,11 @@ void launch_forward(const Problem& problem, const ForwardTask<typename Product::
   using Element = typename Product::Element;
   if constexpr (is_half<Product>) {
     const HopperPlan plan(slices, problem.shared_limit);
+    if constexpr (DV == matrix_values)
+      if (task.padded_values == matrix_columns)
+        return launch_hopper_forward<Element, DV, MatrixRowState>(task, plan, chunks, stream);
     if (suits_hopper(problem, plan))
-      return launch_hopper_forward<Element, DV>(task, plan, chunks, stream);
+      return launch_hopper_forward<Element, DV, RowState<float, 2, DV>>(task, plan, chunks, stream);
   }
   constexpr int MI = row_blocks(is_half<Product>, DV);
   using Stream = ForwardStream<MI, typename Product::Sum>;
@@ -73,13 +76,18 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   const int values = problem.value.channels;
   const int block_values = !problem.has_value ? 0 : values <= 3 ? 3 : most_block_values<T>;
   const int value_chunks = values <= 3 ? 1 : int(ceil_div(values, block_values));
+  // Exact products of 16-bit features as they are deserve exact weights.
+  const int slices = PackedSizes(problem.query.channels, packing).slices;
+  const bool for_matrix = bytes_of(packing.element) == 2 && block_values == matrix_values &&
+                          !packing.raw &&
+                          suits_hopper(problem, HopperPlan(slices, problem.shared_limit));
   const int tile_queries = 64 * row_blocks(bytes_of(packing.element) == 2, block_values);
   const int splits = key_splits(problem, tile_queries);
   const int counters = splits == 1 ? 0
                                    : problem.images * value_chunks *
                                          most_tiles(problem.query_positions, tile_queries);
 
-  const auto vectors = unit_vectors_task<T>(problem, packing, counters, workspace);
+  const auto vectors = unit_vectors_task<T>(problem, packing, counters, for_matrix, workspace);
   const int64_t partials = splits == 1 ? 0
                                        : int64_t(value_chunks) * splits * problem.images *
                                              problem.query_positions.length;
@@ -101,7 +109,6 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   if (workspace.is_measuring() || problem.images * problem.query_positions.length == 0) return;
 
   launch_unit_vectors<E>(vectors, stream);
-  const int slices = PackedSizes(problem.query.channels, packing).slices;
   with_product<T, true>(packing, problem.precision, [&](auto product) {
     using Product = typename decltype(product)::type;
     if (block_values == 0)

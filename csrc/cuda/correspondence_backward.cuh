@@ -105,7 +105,7 @@ struct Recomputed {
   Recomputed(const Problem& problem, void* grad_query, void* grad_key, Workspace& workspace)
       : packing(backward_packing(problem)),
         sizes(problem.query.channels, packing),
-        vectors(unit_vectors_task<T>(problem, packing, 0, workspace)),
+        vectors(unit_vectors_task<T>(problem, packing, 0, false, workspace)),
         task{},
         backward{} {
     task.images = problem.images;
@@ -129,6 +129,9 @@ struct Recomputed {
     backward.images = problem.images;
     backward.channels = problem.query.channels;
     backward.padded_channels = sizes.padded_channels;
+    backward.mean_channels = mean_slice(
+        backward.channels, 2 * int64_t(backward.images) * problem.query_positions.classes,
+        backward.channels % row_chunk<T> == 0);
     backward.center = problem.center;
     backward.normalize = problem.normalize;
   }

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(forward_threads, 2)
     }
     work.template add<decltype(is_partial)::value>(state, scores, tile, first_row, log2_scale);
   });
-  work.finish(state, first_row, log2_scale, forward_threads);
+  work.template finish<2 * MI>(state, first_row, log2_scale, forward_threads);
 }
 
 }  // namespace spcolor

@@ -10,6 +10,7 @@
 
 #include "correspondence_tile.cuh"
 #include "prim_hopper.cuh"
+#include "softmax_matrix.cuh"
 
 namespace spcolor {
 
@@ -155,8 +156,9 @@ struct HopperConsumer {
 
 __device__ inline int uniform(int x) { return __shfl_sync(~0u, x, 0); }
 
-// Blocks as in forward_kernel, with 128 queries each. E: type of the packed rows.
-template <class E, int DV>
+// Blocks as in forward_kernel, with 128 queries each. E: type of the packed rows; State: RowState
+// or MatrixRowState, of DV values.
+template <class E, int DV, class State>
 __global__ void __launch_bounds__(hopper_threads, 1)
     hopper_forward_kernel(ForwardTask<float> task, HopperPlan plan,
                           const __grid_constant__ prim::TensorMap query_map,
@@ -183,19 +185,19 @@ __global__ void __launch_bounds__(hopper_threads, 1)
   }
   prim::take_registers<consumer_registers>();
   HopperConsumer<E> consumer(stream, warpgroup);
-  RowState<float, 2, DV> state;
+  State state;
   for_each_tile(first_tile, end_tile, uniform(work.full_tiles), [&](int tile, auto is_partial) {
     float scores[1][16][4];
     consumer.multiply_tile(scores[0], tile + 1 == end_tile);
     work.template add<decltype(is_partial)::value>(state, scores, tile, first_row, log2_scale);
   });
-  work.finish(state, first_row, log2_scale, consumer_threads);
+  work.template finish<2>(state, first_row, log2_scale, consumer_threads);
 #else
   __trap();
 #endif
 }
 
-template <class E, int DV>
+template <class E, int DV, class State>
 void launch_hopper_forward(const ForwardTask<float>& task, const HopperPlan& plan, int chunks,
                            cudaStream_t stream) {
   const auto map_of = [&](const PackedSide<float>& side, int box_rows) {
@@ -205,7 +207,7 @@ void launch_hopper_forward(const ForwardTask<float>& task, const HopperPlan& pla
   const prim::TensorMap query_map = map_of(task.query, hopper_queries);
   const prim::TensorMap key_map = map_of(task.key, hopper_keys);
   const unsigned tiles = most_tiles(task.query.positions, hopper_queries);
-  SPCOLOR_LAUNCH((hopper_forward_kernel<E, DV>),
+  SPCOLOR_LAUNCH((hopper_forward_kernel<E, DV, State>),
                  dim3(tiles * task.partials.splits, chunks, task.images), dim3(hopper_threads),
                  plan.bytes(), stream, task, plan, query_map, key_map);
 }

@@ -114,8 +114,8 @@ struct TileWork {
 
   // Adds the products of rows first_row.. of the tile and the keys of tile t. Those of keys beyond
   // the class may be anything.
-  template <bool is_partial, int MI, int NI>
-  __device__ void add(RowState<T, 2 * MI, DV>& state, T (&scores)[MI][NI][4], int t, int first_row,
+  template <bool is_partial, class State, int MI, int NI>
+  __device__ void add(State& state, T (&scores)[MI][NI][4], int t, int first_row,
                       T log2_scale) const {
     const int first = t * NI * 8, columns = range.size() - first;
     if (task.query.scale)
@@ -133,10 +133,10 @@ struct TileWork {
   }
 
   // Writes the results of a thread's rows from first_row on; of several splits, the last block to
-  // arrive does so for all of them. The first `threads` threads of the block come here.
-  template <int R>
-  __device__ void finish(RowState<T, R, DV>& state, int first_row, T log2_scale,
-                         int threads) const {
+  // arrive does so for all of them. The first `threads` threads of the block come here, each with R
+  // rows.
+  template <int R, class State>
+  __device__ void finish(State& state, int first_row, T log2_scale, int threads) const {
     state.finish();
     const auto for_each_row = [&](const auto& f) {
 #pragma unroll
@@ -145,20 +145,14 @@ struct TileWork {
         if (threadIdx.x % 4 == 0 && row < tile.rows) f(r, row);
       }
     };
-    const auto result = [&](int r) {
-      RowResult<T, DV> row{state.maximum[r], state.mass[r], {}, state.rank[r]};
-#pragma unroll
-      for (int d = 0; d < DV; ++d) row.warped[d] = state.warped[r][d];
-      return row;
-    };
     if (splits == 1) {
-      for_each_row([&](int r, int row) { writer.write(tile.first + row, result(r)); });
+      for_each_row([&](int r, int row) { writer.write(tile.first + row, state.result(r)); });
       return;
     }
     const auto partial = [&](int of_split, int row) {
       return PartialRow<T, DV>(task, blockIdx.y, of_split, first_query + row);
     };
-    for_each_row([&](int r, int row) { partial(split, row).write(result(r)); });
+    for_each_row([&](int r, int row) { partial(split, row).write(state.result(r)); });
     const int64_t tiles = gridDim.x / task.partials.splits;
     const int64_t at = (int64_t(blockIdx.z) * gridDim.y + blockIdx.y) * tiles + number;
     if (!is_last_to_arrive(task.partials.counters + at, splits, threads)) return;

@@ -33,10 +33,11 @@ inline void check(cudaError_t status, const char* what) {
     throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
-// More than 48 KiB of dynamic shared memory must be asked for. All that there is, whatever a launch
-// needs: another thread may be about to launch the same kernel.
+// More than 48 KiB of shared memory must be asked for, and what a kernel declares itself counts.
+// All that there is, whatever a launch needs: another thread may be about to launch the same
+// kernel.
 inline void allow_shared_memory(const void* kernel, size_t bytes) {
-  if (bytes <= 48 * 1024) return;
+  if (bytes <= 32 * 1024) return;
   int device = 0, most = 0;
   cudaFuncAttributes attributes;
   check(cudaGetDevice(&device), "current device");

@@ -78,23 +78,31 @@ struct PackedSizes {
 // Values are padded to whole 16-byte chunks, and to eight where there are many.
 inline int padded_values(int values) { return values <= 3 ? 4 : int(ceil_div(values, 8)) * 8; }
 
-// Takes from `workspace` what packing both sides needs.
+// Takes from `workspace` what packing both sides needs. for_matrix: values as MatrixRowState has
+// them.
 template <class T>
 UnitVectorsTask<T> unit_vectors_task(const Problem& problem, const Packing& packing,
-                                     int counter_count, Workspace& workspace) {
+                                     int counter_count, bool for_matrix, Workspace& workspace) {
   const PackedSizes sizes(problem.query.channels, packing);
   UnitVectorsTask<T> task{};
   const auto side = [&](const Source& features, const Positions& positions) {
     const int64_t rows = int64_t(problem.images) * positions.length;
     const int64_t classes = int64_t(problem.images) * positions.classes;
-    return Side<T>{features, positions,
+    return Side<T>{features,
+                   has_chunks(features),
+                   positions,
                    workspace.take<T>(problem.center ? classes * features.channels : 0),
-                   workspace.take<unsigned char>(rows * sizes.pitch), workspace.take<T>(rows)};
+                   workspace.take<unsigned char>(rows * sizes.pitch),
+                   workspace.take<T>(rows)};
   };
   task.query = side(problem.query, problem.query_positions);
   task.key = side(problem.key, problem.key_positions);
+  const bool in_chunks = task.query.in_chunks && task.key.in_chunks;
+  const int64_t classes = 2 * int64_t(problem.images) * problem.query_positions.classes;
+  task.mean_channels = mean_slice(problem.query.channels, classes, in_chunks);
   task.value = problem.value;
-  task.padded_values = padded_values(problem.value.channels);
+  task.for_matrix = for_matrix;
+  task.padded_values = for_matrix ? matrix_columns : padded_values(problem.value.channels);
   if (problem.has_value)
     task.packed_value = workspace.take<T>(int64_t(problem.images) * problem.key_positions.length *
                                           task.padded_values);

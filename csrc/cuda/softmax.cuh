@@ -43,24 +43,94 @@ struct Temperature {
   }
 };
 
-// Running maximum, softmax mass and weighted values of a thread's R rows. maximum and rank are
-// those of the whole row; mass and warped cover the thread's own columns until `finish`.
-template <class T, int R, int DV>
-struct RowState {
-  static constexpr int value_count = DV > 0 ? DV : 1;
-  T maximum[R], mass[R], warped[R][value_count];
+// Running maximum of a thread's R rows, and where it is: of the whole row.
+template <class T, int R>
+struct RowMaximum {
+  T maximum[R];
   int rank[R];
 
-  __device__ RowState() {
+  __device__ RowMaximum() {
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       maximum[r] = -infinity<T>();
-      mass[r] = 0;
       rank[r] = 0;
-#pragma unroll
-      for (int d = 0; d < value_count; ++d) warped[r][d] = 0;
     }
   }
+
+  // Takes a tile of scores, whose first column has this rank. rescale [R]: by how much the sums so
+  // far shrink. The column is looked for only where some row of the warp has a new maximum, which
+  // gets rare, and among a quarter of the columns at a time.
+  template <int NI>
+  __device__ void raise(const T (&scores)[R / 2][NI][4], int first, T log2_scale, T (&rescale)[R]) {
+    constexpr int quarter = NI / 4;
+    static_assert(NI % 4 == 0);
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      T highest_of[4];
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        highest_of[q] = -infinity<T>();
+#pragma unroll
+        for (int j = q * quarter; j < (q + 1) * quarter; ++j)
+#pragma unroll
+          for (int odd = 0; odd < 2; ++odd)
+            highest_of[q] = fmax(highest_of[q], scores[r / 2][j][r % 2 * 2 + odd]);
+      }
+      const T own = fmax(fmax(highest_of[0], highest_of[1]), fmax(highest_of[2], highest_of[3]));
+      const T highest = quad_reduce(own, [](T a, T b) { return fmax(a, b); });
+      rescale[r] = 1;
+      if (!__any_sync(~0u, highest > maximum[r])) continue;
+      int column = INT_MAX;  // the lowest of equal maxima
+#pragma unroll
+      for (int q = 3; q >= 0; --q) {
+        if (!__any_sync(~0u, highest_of[q] == highest)) continue;
+#pragma unroll
+        for (int j = (q + 1) * quarter - 1; j >= q * quarter; --j)
+#pragma unroll
+          for (int odd = 1; odd >= 0; --odd)
+            if (scores[r / 2][j][r % 2 * 2 + odd] == highest) column = j * 8 + column_of(odd);
+      }
+      column = quad_reduce(column, [](int a, int b) { return a < b ? a : b; });
+      if (highest > maximum[r]) {
+        rescale[r] = power_of_two((maximum[r] - highest) * log2_scale);
+        maximum[r] = highest;
+        rank[r] = first + column;
+      }
+    }
+  }
+};
+
+// One row's results.
+template <class T, int DV>
+struct RowResult {
+  T maximum, mass, warped[DV > 0 ? DV : 1];
+  int rank;  // within the class
+
+  // Adds the result of the keys that follow. Of equal maxima the first stays.
+  __device__ void merge(const RowResult& next, T log2_scale) {
+    if (next.maximum == -infinity<T>() && next.mass == 0) return;  // it had no keys
+    const bool is_higher = next.maximum > maximum;
+    T own = 1, other = 1;
+    if constexpr (DV > 0) {
+      if (is_higher)
+        own = power_of_two((maximum - next.maximum) * log2_scale);
+      else
+        other = power_of_two((next.maximum - maximum) * log2_scale);
+    }
+    mass = mass * own + next.mass * other;
+#pragma unroll
+    for (int d = 0; d < DV; ++d) warped[d] = warped[d] * own + next.warped[d] * other;
+    if (is_higher) maximum = next.maximum, rank = next.rank;
+  }
+};
+
+// Maximum, softmax mass and weighted values of a thread's R rows. mass and warped cover the
+// thread's own columns until `finish`.
+template <class T, int R, int DV>
+struct RowState : RowMaximum<T, R> {
+  static constexpr int value_count = DV > 0 ? DV : 1;
+  using RowMaximum<T, R>::maximum;
+  T mass[R] = {}, warped[R][value_count] = {};
 
   // Adds scores [R / 2 blocks][NI blocks], -infinity beyond `columns` where the tile is partial.
   // `value` is that of the first column. first is the first column's rank.
@@ -68,7 +138,7 @@ struct RowState {
   __device__ void add(const T (&scores)[R / 2][NI][4], int first, int columns, const T* value,
                       int pitch, T log2_scale) {
     T rescale[R];
-    raise_maximum(scores, first, log2_scale, rescale);
+    this->raise(scores, first, log2_scale, rescale);
     if constexpr (DV > 0) {
       // Sums of one tile are added up first: their rounding errors do not pile up over the tiles.
       T tile_mass[R] = {}, tile_warped[R][DV] = {};
@@ -120,6 +190,13 @@ struct RowState {
     }
   }
 
+  __device__ RowResult<T, DV> result(int r) const {
+    RowResult<T, DV> row{maximum[r], mass[r], {}, this->rank[r]};
+#pragma unroll
+    for (int d = 0; d < DV; ++d) row.warped[d] = warped[r][d];
+    return row;
+  }
+
  private:
   static __device__ void load_value(const T* value, T (&v)[value_count]) {
     constexpr int chunk = chunk_bytes / int(sizeof(T));
@@ -132,67 +209,6 @@ struct RowState {
 #pragma unroll
       for (int i = 0; i < chunk && d + i < DV; ++i) v[d + i] = part.x[i];
     }
-  }
-
-  // rescale [R]: by how much the sums so far shrink. The column is looked for only where some row
-  // of the warp has a new maximum, which soon gets rare.
-  template <int NI>
-  __device__ void raise_maximum(const T (&scores)[R / 2][NI][4], int first, T log2_scale,
-                                T (&rescale)[R]) {
-    T highest[R];
-    bool is_higher = false;
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      T own = -infinity<T>();
-#pragma unroll
-      for (int j = 0; j < NI; ++j)
-#pragma unroll
-        for (int odd = 0; odd < 2; ++odd) own = fmax(own, scores[r / 2][j][r % 2 * 2 + odd]);
-      highest[r] = quad_reduce(own, [](T a, T b) { return fmax(a, b); });
-      is_higher |= highest[r] > maximum[r];
-      rescale[r] = 1;
-    }
-    if (!__any_sync(~0u, is_higher)) [[likely]]
-      return;
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      int column = INT_MAX;  // the lowest of equal maxima
-#pragma unroll
-      for (int j = NI - 1; j >= 0; --j)
-#pragma unroll
-        for (int odd = 1; odd >= 0; --odd)
-          if (scores[r / 2][j][r % 2 * 2 + odd] == highest[r]) column = j * 8 + column_of(odd);
-      column = quad_reduce(column, [](int a, int b) { return a < b ? a : b; });
-      if (highest[r] > maximum[r]) {
-        rescale[r] = power_of_two((maximum[r] - highest[r]) * log2_scale);
-        maximum[r] = highest[r];
-        rank[r] = first + column;
-      }
-    }
-  }
-};
-
-// One row's results.
-template <class T, int DV>
-struct RowResult {
-  T maximum, mass, warped[DV > 0 ? DV : 1];
-  int rank;  // within the class
-
-  // Adds the result of the keys that follow. Of equal maxima the first stays.
-  __device__ void merge(const RowResult& next, T log2_scale) {
-    if (next.maximum == -infinity<T>() && next.mass == 0) return;  // it had no keys
-    const bool is_higher = next.maximum > maximum;
-    T own = 1, other = 1;
-    if constexpr (DV > 0) {
-      if (is_higher)
-        own = power_of_two((maximum - next.maximum) * log2_scale);
-      else
-        other = power_of_two((next.maximum - maximum) * log2_scale);
-    }
-    mass = mass * own + next.mass * other;
-#pragma unroll
-    for (int d = 0; d < DV; ++d) warped[d] = warped[d] * own + next.warped[d] * other;
-    if (is_higher) maximum = next.maximum, rank = next.rank;
   }
 };
 

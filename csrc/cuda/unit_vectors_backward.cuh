@@ -21,6 +21,7 @@ template <class T>
 struct UnitVectorsBackwardTask {
   SideGradient<T> query, key;
   int images, channels, padded_channels;
+  int mean_channels;  // of a block's slice
   bool center, normalize;
 
   __device__ const SideGradient<T>& side(int z) const { return z == 0 ? query : key; }
@@ -78,7 +79,8 @@ __global__ void __launch_bounds__(vector_threads)
                       pitch,
                       1,
                       task.channels};
-  mean_of_class<T>(source, ranks, side.means);
+  mean_of_class<T>(source, task.channels % row_chunk<T> == 0, task.mean_channels, ranks,
+                   side.means);
 }
 
 // Warps: one row each. Subtracting the mean of a class takes the mean of its gradients away.
@@ -109,7 +111,7 @@ void launch_unit_vectors_backward(const UnitVectorsBackwardTask<Sum<E>>& task,
   const dim3 rows(unsigned(ceil_div(length, vector_warps)), task.images, 2), block(vector_threads);
   SPCOLOR_LAUNCH(normalize_backward_kernel<E>, rows, block, 0, stream, task);
   if (!task.center) return;
-  const int64_t slices = ceil_div(task.channels, 32) * query.classes;
+  const int64_t slices = ceil_div(task.channels, task.mean_channels) * query.classes;
   SPCOLOR_LAUNCH(mean_gradients_kernel<Sum<E>>, dim3(unsigned(slices), task.images, 2), block, 0,
                  stream, task);
   SPCOLOR_LAUNCH(center_backward_kernel<E>, rows, block, 0, stream, task);

@@ -15,7 +15,7 @@ from .products import (
     weighted_product,
 )
 from .segments import Side, class_range, position_of, query_tile, query_tiles, search_steps
-from .tiles import channel_block, forward_tile, key_splits
+from .tiles import channel_slices, forward_tile, key_splits
 from .unit_vectors import unit_vectors
 
 LOG2_E = tl.constexpr(1.4426950408889634)
@@ -54,19 +54,48 @@ def scores_of(
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    UNROLLED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Return rows @ columns^T [BLOCK, COLUMNS], one slice of channels after another."""
-    row, column = tl.arange(0, rows.shape[0]), tl.arange(0, COLUMNS)
-    columns = load_rows(column_unit, first_column, column, column_end, 0, CHANNELS, C_PADDED)
+    columns = load_rows(
+        column_unit, first_column, tl.arange(0, COLUMNS), column_end, 0, CHANNELS, C_PADDED
+    )
     s = product(rows, tl.trans(columns), PRECISION)
-    for channel in tl.static_range(CHANNELS, C_PADDED, CHANNELS):
-        rows = load_rows(row_unit, 0, row, row_end, channel, CHANNELS, C_PADDED)
-        columns = load_rows(
-            column_unit, first_column, column, column_end, channel, CHANNELS, C_PADDED
-        )
-        s += product(rows, tl.trans(columns), PRECISION)
+    if UNROLLED:
+        for channel in tl.static_range(CHANNELS, C_PADDED, CHANNELS):
+            s += _slice_of_scores(
+                row_unit, row_end, column_unit, first_column, column_end, channel,
+                C_PADDED, CHANNELS, rows.shape[0], COLUMNS, PRECISION,
+            )  # fmt: skip
+    else:
+        for channel in range(CHANNELS, C_PADDED, CHANNELS):
+            s += _slice_of_scores(
+                row_unit, row_end, column_unit, first_column, column_end, channel,
+                C_PADDED, CHANNELS, rows.shape[0], COLUMNS, PRECISION,
+            )  # fmt: skip
     return s
+
+
+@triton.jit
+def _slice_of_scores(
+    row_unit,  # [., C_PADDED]
+    row_end,
+    column_unit,  # [., C_PADDED]
+    first_column,
+    column_end,
+    channel,  # the first of the slice
+    C_PADDED: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    rows = load_rows(row_unit, 0, tl.arange(0, ROWS), row_end, channel, CHANNELS, C_PADDED)
+    columns = load_rows(
+        column_unit, first_column, tl.arange(0, COLUMNS), column_end, channel, CHANNELS, C_PADDED
+    )
+    return product(rows, tl.trans(columns), PRECISION)
 
 
 @triton.jit
@@ -274,6 +303,7 @@ def _correspondence_kernel(
     D_PADDED: tl.constexpr,
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
+    UNROLLED: tl.constexpr,
     PRECISION: tl.constexpr,
     IS_SPLIT: tl.constexpr,
     STEPS: tl.constexpr,
@@ -320,7 +350,7 @@ def _correspondence_kernel(
         column = start + tl.arange(0, COLUMNS)
         s = scores_of(
             rows, query_unit, end - first, key_unit, start, stop - begin,
-            C_PADDED, CHANNELS, COLUMNS, PRECISION,
+            C_PADDED, CHANNELS, COLUMNS, UNROLLED, PRECISION,
         )  # fmt: skip
         if RAW:
             s *= tl.load(key_scale + column, mask=column < stop - begin, other=1.0)[None, :]
@@ -377,7 +407,7 @@ def value_shape(count: int) -> int:
 def read_arguments(temperature: Tensor, device: torch.device) -> tuple:
     """Return (pointer, number, on device): a float32 on the CPU is a number and costs no launch."""
     if temperature.device.type == "cpu" and temperature.dtype == torch.float32:
-        return temperature, float(temperature), False
+        return None, float(temperature), False
     if temperature.device != device:  # a number; a copy from the CPU would wait for the device
         temperature = torch.full((), float(temperature), dtype=temperature.dtype, device=device)
     return temperature, 1.0, True
@@ -474,7 +504,7 @@ def correspondence(
             D=count,
             D_PADDED=value_shape(count),
             C_PADDED=packed_query.channels,
-            CHANNELS=min(tile.channels, channel_block(channels, dtype)),
+            **channel_slices(query.device, tile, channels, dtype),
             PRECISION=products,
             IS_SPLIT=splits > 1,
             STEPS=search_steps(num_segments),

@@ -24,7 +24,7 @@ from .correspondence import (
 from .products import product_dtype, product_precision, triton_dtype, weighted_product
 from .score_gradients import FIRST_VALUE, row_terms, score_gradients, value_products
 from .segments import Side, class_range, position_of, query_tile, query_tiles, search_steps
-from .tiles import backward_tile, channel_block
+from .tiles import backward_tile, channel_block, channel_slices
 from .unit_vectors import unit_vectors
 from .unit_vectors_backward import unit_vectors_backward
 
@@ -56,6 +56,7 @@ def _query_gradient_kernel(
     QUERY_GRADIENT: tl.constexpr,
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
+    UNROLLED: tl.constexpr,
     GRADIENT_CHANNELS: tl.constexpr,
     PRECISION: tl.constexpr,
     STEPS: tl.constexpr,
@@ -92,7 +93,7 @@ def _query_gradient_kernel(
         has_column = column < stop - begin
         s = scores_of(
             rows, query_unit, end - first, key_unit, start, stop - begin,
-            C_PADDED, CHANNELS, COLUMNS, PRECISION,
+            C_PADDED, CHANNELS, COLUMNS, UNROLLED, PRECISION,
         )  # fmt: skip
         column_scale = tl.full((COLUMNS,), 1.0, SUM)
         if RAW:
@@ -153,6 +154,7 @@ def _key_gradient_kernel(
     VALUES_PADDED: tl.constexpr,
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
+    UNROLLED: tl.constexpr,
     GRADIENT_CHANNELS: tl.constexpr,
     PRECISION: tl.constexpr,
     STEPS: tl.constexpr,
@@ -190,7 +192,7 @@ def _key_gradient_kernel(
         has_column = column < stop - begin
         s = scores_of(
             rows, key_unit, end - first, query_unit, start, stop - begin,
-            C_PADDED, CHANNELS, COLUMNS, PRECISION,
+            C_PADDED, CHANNELS, COLUMNS, UNROLLED, PRECISION,
         )  # fmt: skip
         column_scale = tl.full((COLUMNS,), 1.0, SUM)
         if RAW:
@@ -316,7 +318,7 @@ def correspondence_backward(
         "SOFTMAX": softmax,
         "RAW": packed_query.is_raw,
         "C_PADDED": padded,
-        "CHANNELS": min(tile.channels, channel_block(channels, dtype)),
+        **channel_slices(query.device, tile, channels, dtype),
         "GRADIENT_CHANNELS": gradient_channels,
         "PRECISION": products,
         "STEPS": search_steps(num_segments),

@@ -8,7 +8,7 @@ from ..reference.segments import accumulation_dtype
 from .correspondence import load_rows, scores_of
 from .products import product_dtype, product_precision
 from .segments import Side, class_range, query_tile, query_tiles, search_steps
-from .tiles import channel_block, forward_tile
+from .tiles import channel_slices, forward_tile
 from .unit_vectors import unit_vectors
 
 
@@ -38,6 +38,7 @@ def _cosine_similarity_kernel(
     RAW: tl.constexpr,
     C_PADDED: tl.constexpr,
     CHANNELS: tl.constexpr,
+    UNROLLED: tl.constexpr,
     PRECISION: tl.constexpr,
     STEPS: tl.constexpr,
     ROWS: tl.constexpr,
@@ -62,7 +63,7 @@ def _cosine_similarity_kernel(
     rows = load_rows(query_unit, 0, row, end - first, 0, CHANNELS, C_PADDED)
     s = scores_of(
         rows, query_unit, end - first, key_unit, start, columns,
-        C_PADDED, CHANNELS, COLUMNS, PRECISION,
+        C_PADDED, CHANNELS, COLUMNS, UNROLLED, PRECISION,
     )  # fmt: skip
     if RAW:
         row_scale = tl.load(query_scale + b * N + first + row, mask=row < end - first, other=0.0)
@@ -123,7 +124,7 @@ def cosine_similarity(
         num_segments,
         RAW=packed_query.is_raw,
         C_PADDED=packed_query.channels,
-        CHANNELS=min(tile.channels, channel_block(channels, dtype)),
+        **channel_slices(query.device, tile, channels, dtype),
         PRECISION=products,
         STEPS=search_steps(num_segments),
         ROWS=tile.rows,

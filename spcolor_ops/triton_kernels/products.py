@@ -27,10 +27,17 @@ def weighted_product(weights, b, PRECISION: tl.constexpr):
         return tl.dot(weights.to(tl.bfloat16), b.to(tl.bfloat16))
     elif weights.dtype == tl.float64:
         return tl.dot(weights, b.to(tl.float64), out_dtype=tl.float64)
-    elif PRECISION == "fp16":
-        return tl.dot(weights, b.to(tl.float32), input_precision="tf32")
+    elif (PRECISION == "fp16") | (PRECISION == "tf32"):
+        return tl.dot(_tf32(weights), _tf32(b.to(tl.float32)), input_precision="tf32")
     else:
         return tl.dot(weights, b.to(tl.float32), input_precision=PRECISION)
+
+
+@triton.jit
+def _tf32(x):
+    """Return float32 x rounded: a tensor core cuts off, and the errors of a sum would add up."""
+    bits = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
+    return tl.where(x == x, bits.to(tl.float32, bitcast=True), x)
 
 
 def product_precision(precision: str, is_raw: bool) -> str:

@@ -37,9 +37,9 @@ STAND_IN = Device((9, 0), 232_448, 132)
 # family of architectures -> kind of product -> tile
 FORWARD = {
     "sm_90": {
-        "half": Tile(128, 64, 128, 8, 1),
+        "half": Tile(128, 128, 128, 4, 1),
         "tf32": Tile(64, 32, 256, 4, 2),
-        "tf32x3": Tile(64, 64, 64, 4, 1),
+        "tf32x3": Tile(128, 64, 32, 4, 2),
         "ieee": Tile(64, 64, 16, 8, 1),
         "double": Tile(32, 32, 256, 4, 1),
     },
@@ -68,7 +68,11 @@ _COMMON_BACKWARD = {
 }
 BACKWARD = {
     "sm_90": _COMMON_BACKWARD
-    | {"tf32x3": Tile(16, 32, 64, 4, 1, 128), "double": Tile(16, 32, 64, 4, 1, 64)},
+    | {
+        "half": Tile(128, 32, 256, 8, 1, 256),
+        "tf32x3": Tile(32, 64, 64, 4, 1, 128),
+        "double": Tile(16, 32, 64, 4, 1, 64),
+    },
     "sm_80": _COMMON_BACKWARD | {"tf32x3": Tile(16, 64, 64, 4, 1, 128)},
     "small": _COMMON_BACKWARD
     | {
@@ -108,7 +112,12 @@ def family(device: torch.device) -> str:
 def _choose(table, device: torch.device, kind: str, class_length: float) -> Tile:
     tile = table[family(device)][kind]
     if tile.rows > 64 and class_length < _SMALL_CLASSES * tile.rows:
-        return tile._replace(rows=tile.rows // 2, num_warps=max(tile.num_warps // 2, _FEWEST_WARPS))
+        return tile._replace(
+            rows=tile.rows // 2,
+            columns=min(tile.columns, 32),
+            num_warps=max(tile.num_warps // 2, _FEWEST_WARPS),
+            gradient_channels=min(tile.gradient_channels, 128),
+        )
     return tile
 
 
@@ -150,3 +159,17 @@ def channel_block(channels: int, dtype: torch.dtype) -> int:
     """Return how many channels of an operand a program holds at once: a power of two."""
     most = 512 // dtype.itemsize
     return min(most, max(16, triton.next_power_of_2(channels)))
+
+
+def channel_slices(
+    device: torch.device, tile: Tile, channels: int, dtype: torch.dtype
+) -> dict[str, int | bool]:
+    """Return the constants that say how a kernel's products walk the channels.
+
+    A loop over few slices is unrolled, which is faster, but gives each shared memory of its own.
+    """
+    block = min(tile.channels, channel_block(channels, dtype))
+    padded = triton.cdiv(channels, block) * block
+    most = 98_304 if family(device) == "small" else 131_072
+    unrolled = (tile.rows + tile.columns) * padded * dtype.itemsize <= most
+    return {"CHANNELS": block if unrolled else min(block, 64), "UNROLLED": unrolled}

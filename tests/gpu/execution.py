@@ -223,7 +223,7 @@ def test_opcheck(dtype, backend):
     def check(stem, *arguments):
         torch.library.opcheck(_library.operator(stem, backend), arguments)
 
-    check("layout", inputs.query_labels, 3)
+    check("layout", [inputs.query_labels, inputs.key_labels], 3)
     layouts = [segment_layout(x, 3, backend=backend) for x in inputs[3:5]]
     layouts = [x for layout in layouts for x in (layout.order, layout.offsets)]
     for device in ("cuda", "cpu"):

@@ -37,10 +37,13 @@ def bridge(backend: str, device: str) -> torch.library.Library:
 
 
 def _on_device(operator, device: str):
+    def moved(x):
+        if isinstance(x, list):
+            return [moved(y) for y in x]
+        return on_device(x, device) if isinstance(x, Tensor) else x
+
     def run(*arguments):
-        results = operator(
-            *(on_device(x, device) if isinstance(x, Tensor) else x for x in arguments)
-        )
+        results = operator(*(moved(x) for x in arguments))
         if isinstance(results, Tensor):
             return results.cpu()
         return tuple(x.cpu() for x in results)
