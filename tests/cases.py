@@ -229,6 +229,7 @@ CASES: dict[str, Callable[..., Inputs]] = {
     "many_queries": partial(random_inputs, n=301, m=5, k=2),
     "many_keys": partial(random_inputs, n=5, m=1301, k=2),
     "dense": partial(one_class, n=300, m=700, c=64),
+    "dense_queries": partial(one_class, n=600, m=200, c=64),
     **{
         f"channels_{c}": partial(random_inputs, b=1, n=40, m=70, c=c, k=2)
         for c in (1, 3, 16, 17, 63, 64, 65, 255, 256, 300, 512)

@@ -31,11 +31,11 @@ _UNITS = {
 }
 _NAME = re.compile(r"spcolor\d+([a-z_]+?)_kernel(?:I|E|N)")
 _FORWARD = re.compile(r"Li(\d)ELi(\d)E")
-_HOPPER = re.compile(r"kernelI\d+_*(half|nv_bfloat16)Li(\d)E")
+_HOPPER = re.compile(r"kernelI\d+_*(half|nv_bfloat16)Li(\d)E.*MatrixRowStateELi(\d)E")
 
-# Of csrc/cuda/correspondence_hopper.cuh: each consumer has 64 queries; two tiles of keys are in
-# flight.
-_HOPPER_TILE, _CONSUMERS, _CONSUMER_ROWS, _HOPPER_WARPS = 128, 2, 64, 12
+# Of csrc/cuda/correspondence_hopper.cuh: each consumer has 64 queries. Two tiles of keys are in
+# flight for two consumers, one for one.
+_HOPPER_KEYS, _CONSUMER_ROWS = 128, 64
 
 
 def has_compiler() -> bool:
@@ -90,13 +90,15 @@ def _describe(code: Code, limit: int) -> tuple[str, Compiled] | None:
 
 
 def _describe_hopper(code: Code) -> tuple[str, Compiled] | None:
-    element, values = _HOPPER.search(code.name).groups()
+    match = _HOPPER.search(code.name)
     # Elsewhere than on sm_90a it is empty, and never launched.
-    if int(values) != VALUES or code.matrix_instruction != "HGMMA":
+    if match is None or int(match[2]) != VALUES or code.matrix_instruction != "HGMMA":
         return None
-    shared = 3 * _HOPPER_TILE * CHANNELS * 2 + code.static_shared_memory
-    products = [Product("half", _CONSUMER_ROWS * _HOPPER_TILE * CHANNELS, _CONSUMER_ROWS)]
-    kind = {"half": "fp16", "nv_bfloat16": "bf16"}[element]
-    return kind, Compiled(
-        f"hopper_forward_{kind}", code, shared, _HOPPER_WARPS, products, consumers=_CONSUMERS
-    )
+    consumers = int(match[3])
+    rows = consumers * (_CONSUMER_ROWS + _HOPPER_KEYS)
+    shared = rows * CHANNELS * 2 + code.static_shared_memory
+    products = [Product("half", _CONSUMER_ROWS * _HOPPER_KEYS * CHANNELS, _CONSUMER_ROWS)]
+    kind = {"half": "fp16", "nv_bfloat16": "bf16"}[match[1]]
+    name = f"hopper_forward_{kind}" + ("_small" if consumers == 1 else "")
+    warps = 4 * (consumers + 1)
+    return kind, Compiled(name, code, shared, warps, products, consumers=consumers)

@@ -38,25 +38,37 @@ constexpr int row_blocks(bool is_half, int block_values) {
   return is_half && block_values <= 3 ? 2 : 1;
 }
 
-// Whether the Hopper kernel can do it: its coordinates of rows are 32-bit numbers.
-inline bool suits_hopper(const Problem& problem, const HopperPlan& plan) {
+constexpr int small_class = 512;  // queries: for less, blocks of one consumer are faster
+
+// Consumers of the Hopper kernel's blocks; 0: it cannot do the problem. Its coordinates of rows are
+// 32-bit numbers.
+inline int hopper_consumers(const Problem& problem, const Packing& packing, int block_values,
+                            int slices) {
   const int64_t most_rows = std::numeric_limits<int32_t>::max() / (problem.images + 1);
-  const int64_t keys = problem.key_positions.length;
-  return problem.has_wgmma && plan.is_possible() && keys > 0 && keys < most_rows &&
-         problem.query_positions.length < most_rows;
+  const int64_t queries = problem.query_positions.length, keys = problem.key_positions.length;
+  if (!problem.has_wgmma || bytes_of(packing.element) != 2 || keys == 0 || keys >= most_rows ||
+      queries >= most_rows)
+    return 0;
+  const auto is_possible = [&](auto block) {
+    return HopperPlan::of(block, slices, problem.shared_limit).is_possible;
+  };
+  const bool is_small = queries < int64_t(small_class) * problem.query_positions.classes;
+  const bool has_registers = block_values <= matrix_values;  // for two
+  if ((is_small || !has_registers) && is_possible(HopperBlock<1>{})) return 1;
+  return has_registers && is_possible(HopperBlock<2>{}) ? 2 : 0;
 }
 
 template <class Product, int DV>
 void launch_forward(const Problem& problem, const ForwardTask<typename Product::Sum>& task,
-                    int slices, int chunks, cudaStream_t stream) {
+                    int slices, int consumers, int chunks, cudaStream_t stream) {
   using Element = typename Product::Element;
   if constexpr (is_half<Product>) {
-    const HopperPlan plan(slices, problem.shared_limit);
-    if constexpr (DV == matrix_values)
-      if (task.padded_values == matrix_columns)
-        return launch_hopper_forward<Element, DV, MatrixRowState>(task, plan, chunks, stream);
-    if (suits_hopper(problem, plan))
-      return launch_hopper_forward<Element, DV, RowState<float, 2, DV>>(task, plan, chunks, stream);
+    const int limit = problem.shared_limit;
+    if (consumers == 1)
+      return launch_hopper_forward<Element, DV, 1>(task, slices, limit, chunks, stream);
+    if constexpr (DV <= matrix_values)
+      if (consumers == 2)
+        return launch_hopper_forward<Element, DV, 2>(task, slices, limit, chunks, stream);
   }
   constexpr int MI = row_blocks(is_half<Product>, DV);
   using Stream = ForwardStream<MI, typename Product::Sum>;
@@ -76,12 +88,13 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   const int values = problem.value.channels;
   const int block_values = !problem.has_value ? 0 : values <= 3 ? 3 : most_block_values<T>;
   const int value_chunks = values <= 3 ? 1 : int(ceil_div(values, block_values));
-  // Exact products of 16-bit features as they are deserve exact weights.
   const int slices = PackedSizes(problem.query.channels, packing).slices;
-  const bool for_matrix = bytes_of(packing.element) == 2 && block_values == matrix_values &&
-                          !packing.raw &&
-                          suits_hopper(problem, HopperPlan(slices, problem.shared_limit));
-  const int tile_queries = 64 * row_blocks(bytes_of(packing.element) == 2, block_values);
+  const int consumers = hopper_consumers(problem, packing, block_values, slices);
+  // Exact products of 16-bit features as they are deserve exact weights.
+  const bool for_matrix = consumers > 0 && block_values == matrix_values && !packing.raw;
+  const int row_blocks_or_consumers =
+      consumers > 0 ? consumers : row_blocks(bytes_of(packing.element) == 2, block_values);
+  const int tile_queries = 64 * row_blocks_or_consumers;
   const int splits = key_splits(problem, tile_queries);
   const int counters = splits == 1 ? 0
                                    : problem.images * value_chunks *
@@ -112,11 +125,12 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   with_product<T, true>(packing, problem.precision, [&](auto product) {
     using Product = typename decltype(product)::type;
     if (block_values == 0)
-      launch_forward<Product, 0>(problem, task, slices, value_chunks, stream);
+      launch_forward<Product, 0>(problem, task, slices, consumers, value_chunks, stream);
     else if (block_values == 3)
-      launch_forward<Product, 3>(problem, task, slices, value_chunks, stream);
+      launch_forward<Product, 3>(problem, task, slices, consumers, value_chunks, stream);
     else
-      launch_forward<Product, most_block_values<T>>(problem, task, slices, value_chunks, stream);
+      launch_forward<Product, most_block_values<T>>(problem, task, slices, consumers, value_chunks,
+                                                    stream);
   });
 }
 

@@ -33,14 +33,17 @@ __global__ void __launch_bounds__(forward_threads, 2)
                               work.first_tile, work.end_tile);
   const int first_row = threadIdx.x / 32 * 16 * MI;  // of this warp
   const T log2_scale = task.temperature.log2_scale();
-  RowState<T, 2 * MI, DV> state;
+  using State = RowState<T, 2 * MI, DV>;
+  State state;
   for_each_tile(work.first_tile, work.end_tile, work.full_tiles, [&](int tile, auto is_partial) {
     Scores scores = {};
     for (int slice = 0; slice < plan.slices; ++slice) {
       stream.next();
       Product::multiply(stream.left() + first_row * slice_bytes, stream.right(), scores);
     }
-    work.template add<decltype(is_partial)::value>(state, scores, tile, first_row, log2_scale);
+    constexpr bool partial = decltype(is_partial)::value;
+    const auto values = work.template load_values<partial, State, tile_keys / 8>(tile);
+    work.template add<partial>(state, scores, values, tile, first_row, log2_scale);
   });
   work.template finish<2 * MI>(state, first_row, log2_scale, forward_threads);
 }

@@ -75,50 +75,114 @@ constexpr int weight_bytes = gradient_threads / 32 * Weights<T>::bytes(other_row
 template <class T>
 constexpr int pair_bytes = weight_bytes<T> + gradient_threads * int(sizeof(PairSums<T>));
 
+// What a pair needs of its query beside the score and values.
 template <class T>
-__device__ inline T dot(const T* x, const T* y, int count) {  // count is a multiple of 4
-  struct alignas(chunk_bytes) Chunk {
-    T x[4];
-  };
-  T sum = 0;
-#pragma unroll 1
-  for (int d = 0; d < count; d += 4) {
-    const Chunk a = *reinterpret_cast<const Chunk*>(x + d);
-    const Chunk b = *reinterpret_cast<const Chunk*>(y + d);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) sum += a.x[i] * b.x[i];
+struct QueryTerms {
+  int rank, index;
+  RowGradient<T> row;
+
+  __device__ QueryTerms(const GradientTask<T>& task, int64_t image, int rank) : rank(rank) {
+    const int64_t at = image * task.query.positions.length + rank;
+    index = task.index[at];
+    row = task.rows[at];
   }
-  return sum;
-}
+
+  // Gradients of warped, or null.
+  __device__ const T* values(const GradientTask<T>& task, int64_t image) const {
+    const int64_t at = image * task.query.positions.length + rank;
+    return task.grad_warped ? task.grad_warped + at * task.padded_values : nullptr;
+  }
+};
+
+template <class T>
+struct KeyTerms {
+  int rank, position;
+
+  __device__ KeyTerms(const GradientTask<T>& task, int64_t image, int rank)
+      : rank(rank), position(task.key.positions.position(image, rank)) {}
+
+  // Values, or null where no gradient of warped is there to need them.
+  __device__ const T* values(const GradientTask<T>& task, int64_t image) const {
+    const int64_t at = image * task.key.positions.length + rank;
+    return task.grad_warped ? task.value + at * task.padded_values : nullptr;
+  }
+};
+
+// The first values of a row: of more, the others are loaded at every use.
+template <class T>
+struct FirstValues {
+  static constexpr int count = 4;
+  static_assert(count == value_block);
+  T x[count] = {};
+
+  __device__ explicit FirstValues(const T* from) {
+    struct alignas(chunk_bytes) Chunk {
+      T x[count];
+    };
+    if (!from) return;
+    const Chunk chunk = *reinterpret_cast<const Chunk*>(from);
+#pragma unroll
+    for (int d = 0; d < count; ++d) x[d] = chunk.x[d];
+  }
+};
 
 // A warp's rows of scores become their gradients; what else is summed up on the way.
-template <class T, bool own_is_query>
+template <class Product, bool own_is_query>
 struct WeightedPairs {
+  using T = typename Product::Sum;
+  using OwnTerms = std::conditional_t<own_is_query, QueryTerms<T>, KeyTerms<T>>;
+  using OtherTerms = std::conditional_t<own_is_query, KeyTerms<T>, QueryTerms<T>>;
+
   const GradientTask<T>& task;
   int64_t image;
-  int first_own;  // rank of this warp's first row
-  int rows;       // of the warp that are inside the tile
+  int tile_first, first_own;  // ranks of the tile's and this warp's first row
+  int rows;                   // of the warp that are inside the tile
   int value_chunk;
   PairSums<T>& sums;
+
+  __device__ WeightedPairs(const GradientTask<T>& task, int64_t image, const Tile& tile,
+                           int first_row, int value_chunk, PairSums<T>& sums)
+      : task(task),
+        image(image),
+        tile_first(tile.first),
+        first_own(tile.first + first_row),
+        rows(tile.rows - first_row),
+        value_chunk(value_chunk),
+        sums(sums) {}
 
   // Scores of columns first.. of the other side's class become gradients, in place.
   __device__ void apply(const Weights<T>& scores, const Range& other, int first) {
     const int columns = other.size() - first;
-    const T log2_scale = task.temperature.log2_scale();
-    const T inverse_temperature = 1 / task.temperature.value();
+    const Rates rates{task.temperature.log2_scale(), 1 / task.temperature.value()};
+    T temperature[2] = {};
 #pragma unroll 1
     for (int block = 0; block < other_rows / 8; ++block) {
       typename Weights<T>::Four& four = scores.own(block);
-#pragma unroll 1
-      for (int e = 0; e < 4; ++e) {
-        const int column = block * 8 + column_of(e), row = row_of(e);
-        if (column >= columns || row >= rows)
-          four.x[e] = 0;
-        else
-          four.x[e] = pair(four.x[e], log2_scale, inverse_temperature, first_own + row,
-                           other.first + first + column, e / 2);
+      // Loaded again for every block, since registers are full of sums.
+      const OwnTerms own[2] = {own_terms(0), own_terms(1)};
+      const FirstValues<T> own_values[2] = {FirstValues<T>(own[0].values(task, image)),
+                                            FirstValues<T>(own[1].values(task, image))};
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd) {
+        const int column = block * 8 + column_of(odd);
+        const bool is_inside = column < columns;
+        const OtherTerms terms(task, image, other.first + first + (is_inside ? column : 0));
+        const FirstValues<T> values(terms.values(task, image));
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          T& x = four.x[Weights<T>::place(half * 2 + odd)];
+          T slope = 0;
+#pragma unroll
+          for (int d = 0; d < FirstValues<T>::count; ++d)
+            slope += own_values[half].x[d] * values.x[d];
+          const bool is_used = is_inside && row_of(half * 2) < rows;
+          if (is_used) x = pair(x, half, own[half], terms, slope, rates, temperature[half]);
+          x = is_used ? Product::operand(x) : T(0);
+        }
       }
     }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) sums.temperature[half] += temperature[half];
     __syncwarp();
   }
 
@@ -147,36 +211,65 @@ struct WeightedPairs {
   }
 
  private:
-  // Gradient of one score; own, other: ranks; half: which of the thread's rows it is.
-  __device__ T pair(T score, T log2_scale, T inverse_temperature, int own, int other, int half) {
-    const int key_rank = own_is_query ? other : own;
-    const int64_t query = image * task.query.positions.length + (own_is_query ? own : other);
-    const int64_t key = image * task.key.positions.length + key_rank;
-    const RowGradient<T> row = task.rows[query];
-    const bool is_match = task.index[query] == task.key.positions.position(image, key_rank);
+  struct Rates {
+    T log2_scale, inverse_temperature;
+  };
+
+  // Rows outside the tile stand for its first one, and are not used.
+  __device__ OwnTerms own_terms(int half) const {
+    const int row = row_of(half * 2);
+    return OwnTerms(task, image, row < rows ? first_own + row : tile_first);
+  }
+
+  __device__ T pair(T score, int half, const KeyTerms<T>& key, const QueryTerms<T>& query, T slope,
+                    const Rates& rates, T& temperature) const {
+    return pair(score, half, query, key, slope, rates, temperature);
+  }
+
+  // Gradient of one score of the thread's row `half`. slope: g_warped . v of the first values.
+  __device__ T pair(T score, int half, const QueryTerms<T>& query, const KeyTerms<T>& key, T slope,
+                    const Rates& rates, T& temperature) const {
+    const bool is_match = query.index == key.position;
     T gradient = 0;
     if (task.has_softmax) {
       // Products of another kind than the forward's may round the maximum to another score: its own
       // weight is known, and no other may be higher.
-      const T below = is_match ? T(0) : fmin(score - row.maximum, T(0));
-      const T weight = power_of_two(below * log2_scale - row.log2_mass);
-      const T* grad_warped = task.grad_warped + query * task.padded_values;
-      T slope = row.offset;
-      if (task.grad_warped)
-        slope += dot(grad_warped, task.value + key * task.padded_values, task.padded_values);
-      gradient = weight * slope * inverse_temperature;
-      if (own_is_query && task.temperature_sums) sums.temperature[half] += gradient * below;
+      const T below = is_match ? T(0) : fmin(score - query.row.maximum, T(0));
+      const T weight = power_of_two(below * rates.log2_scale - query.row.log2_mass);
+      slope += query.row.offset;
+      if (task.grad_warped && task.padded_values > FirstValues<T>::count)
+        slope += more_products(query.values(task, image), key.values(task, image));
+      gradient = weight * slope * rates.inverse_temperature;
+      if constexpr (own_is_query) temperature += gradient * below;
       if (!own_is_query && value_chunk >= 0 && task.grad_warped)
-#pragma unroll
-        for (int d = 0; d < value_block; ++d)
-          sums.grad_value[half][d] += weight * grad_warped[value_chunk * value_block + d];
+        add_values(query.values(task, image), weight, sums.grad_value[half]);
     }
-    return is_match ? gradient + row.similarity : gradient;
+    return is_match ? gradient + query.row.similarity : gradient;
+  }
+
+  __device__ T more_products(const T* grad_warped, const T* value) const {
+    T sum = 0;
+#pragma unroll 1
+    for (int d = FirstValues<T>::count; d < task.padded_values; ++d)
+      sum += grad_warped[d] * value[d];
+    return sum;
+  }
+
+  __device__ void add_values(const T* grad_warped, T weight, T (&sums)[value_block]) const {
+#pragma unroll
+    for (int d = 0; d < value_block; ++d)
+      sums[d] += weight * grad_warped[value_chunk * value_block + d];
   }
 };
 
+// What cosine blocks have in their place.
+struct NoPairs {
+  template <class... Arguments>
+  __device__ explicit NoPairs(const Arguments&...) {}
+};
+
 // A warp's rows of the gradients of a cosine block.
-template <class T, bool own_is_query>
+template <class Product, bool own_is_query, class T>
 __device__ inline void load_grad_scores(const T* block, int64_t block_columns, int first_own,
                                         int rows, int first, int columns, const Weights<T>& out) {
   __syncwarp();  // the weights before these are read
@@ -187,7 +280,7 @@ __device__ inline void load_grad_scores(const T* block, int64_t block_columns, i
       const int64_t own = first_own + row_of(e), other = first + i * 8 + column_of(e);
       const bool is_inside = row_of(e) < rows && i * 8 + column_of(e) < columns;
       const int64_t at = own_is_query ? own * block_columns + other : other * block_columns + own;
-      out.own(i).x[e] = is_inside ? block[at] : T(0);
+      out.own(i).x[Weights<T>::place(e)] = is_inside ? Product::operand(block[at]) : T(0);
     }
   __syncwarp();
 }
@@ -243,8 +336,8 @@ __global__ void __launch_bounds__(gradient_threads, 2)
   const Weights<T> weights(pair_memory + threadIdx.x / 32 * Weights<T>::bytes(NI));
   PairSums<T>& sums = reinterpret_cast<PairSums<T>*>(pair_memory + weight_bytes<T>)[threadIdx.x];
   sums = {};
-  WeightedPairs<T, own_is_query> pairs{
-      task, image, tile.first + first_row, tile.rows - first_row, value_chunk, sums};
+  using Pairs = std::conditional_t<of_cosines, NoPairs, WeightedPairs<Product, own_is_query>>;
+  Pairs pairs(task, image, tile, first_row, value_chunk, sums);
   T out[most_again<T>][Product::outputs] = {};
   const int tiles = (range.size() + other_rows - 1) / other_rows;
   if (tiles > 0) {
@@ -252,9 +345,9 @@ __global__ void __launch_bounds__(gradient_threads, 2)
                           other.from(image, range.first, range.size()), 0, tiles);
     for (int t = 0; t < tiles; ++t) {
       if constexpr (of_cosines) {
-        load_grad_scores<T, own_is_query>(block, block_columns, first_in_class,
-                                          tile.rows - first_row, t * other_rows,
-                                          range.size() - t * other_rows, weights);
+        load_grad_scores<Product, own_is_query>(block, block_columns, first_in_class,
+                                                tile.rows - first_row, t * other_rows,
+                                                range.size() - t * other_rows, weights);
       } else {
         T scores[1][NI][4] = {};
         for (int slice = 0; slice < plan.slices; ++slice) {

@@ -26,23 +26,41 @@ struct Rows {
   int count;
 };
 
-// Starts to copy one slice of rows first..first + tile_rows. Rows beyond the last become zeros:
-// those in memory there belong to another class, whose numbers need not be finite.
+// Copies slices of tiles of rows to shared memory. What a thread copies begins at the same place of
+// every slice, which is found once.
 template <int tile_rows, int threads>
-__device__ inline void load_slice(unsigned char* tile, const Rows& rows, int first, int slice) {
-  constexpr int rows_at_once = threads / chunks;
-  static_assert(tile_rows % rows_at_once == 0 && rows_at_once % 8 == 0);
-  const int row = threadIdx.x / chunks, chunk = threadIdx.x % chunks;
-  unsigned char* to = tile + swizzled(row, chunk);
-  const unsigned char* from =
-      rows.data + (first + row) * rows.pitch + slice * slice_bytes + chunk * chunk_bytes;
+class SliceCopy {
+ public:
+  __device__ explicit SliceCopy(const Rows& rows)
+      : data_(rows.data),
+        from_(rows.data + row() * rows.pitch + chunk() * chunk_bytes),
+        pitch_(int(rows.pitch)),
+        count_(rows.count - row()),
+        to_(swizzled(row(), chunk())) {}
+
+  // Starts to copy one slice of rows first..first + tile_rows. Rows beyond the last become zeros:
+  // those in memory there belong to another class, whose numbers need not be finite.
+  __device__ void start(unsigned char* tile, int first, int slice) const {
+    const unsigned char* from = from_ + int64_t(first) * pitch_ + slice * slice_bytes;
 #pragma unroll
-  for (int r = 0; r < tile_rows; r += rows_at_once) {
-    const bool is_inside = first + row + r < rows.count;
-    prim::cp_async16(to + r * slice_bytes, is_inside ? from + r * rows.pitch : rows.data,
-                     is_inside ? chunk_bytes : 0);
+    for (int r = 0; r < tile_rows; r += rows_at_once) {
+      const bool is_inside = first + r < count_;
+      prim::cp_async16(tile + to_ + r * slice_bytes, is_inside ? from : data_,
+                       is_inside ? chunk_bytes : 0);
+      from += int64_t(rows_at_once) * pitch_;
+    }
   }
-}
+
+ private:
+  static constexpr int rows_at_once = threads / chunks;
+  static_assert(tile_rows % rows_at_once == 0 && rows_at_once % 8 == 0);
+
+  static __device__ int row() { return threadIdx.x / chunks; }
+  static __device__ int chunk() { return threadIdx.x % chunks; }
+
+  const unsigned char *data_, *from_;
+  int pitch_, count_, to_;
+};
 
 __device__ inline int lane_id() { return threadIdx.x % 32; }
 
@@ -68,8 +86,11 @@ template <class T>
 class Weights {
  public:
   struct alignas(16) Four {
-    T x[4];  // as a thread of a product holds them
+    T x[4];  // of a thread of a product, in the order of a left operand
   };
+
+  // Where sum e of a block is.
+  __host__ __device__ static constexpr int place(int e) { return e % 2 * 2 + e / 2; }
 
   __device__ explicit Weights(unsigned char* memory) : memory_(reinterpret_cast<Four*>(memory)) {}
 
@@ -82,7 +103,7 @@ class Weights {
     __syncwarp();  // the weights before these are read
 #pragma unroll
     for (int i = 0; i < NI; ++i)
-      memory_[i * 32 + lane_id()] = {sums[i][0], sums[i][1], sums[i][2], sums[i][3]};
+      memory_[i * 32 + lane_id()] = {sums[i][0], sums[i][2], sums[i][1], sums[i][3]};
     __syncwarp();
   }
 
@@ -117,7 +138,7 @@ struct HalfUnit {
   }
 };
 
-// float32 numbers that are tf32 numbers already, as packed rows are; weights are rounded here.
+// float32 numbers that are tf32 numbers already, as packed rows are; weights are rounded.
 struct Tf32Unit {
   using Element = float;
   template <int n>
@@ -184,9 +205,13 @@ struct TensorProduct {
     }
   }
 
+  // What a weight has to be for multiply_rows.
+  static __device__ float operand(float weight) { return Unit::operand(weight); }
+
   // out [16, slice] += weights [16, 8 blocks] . rows [8 blocks, slice]; only for 32-bit rows. The
   // weights serve as a left operand as a product left them: column 2t stands for t and 2t + 1 for
-  // t + 4, and so do the rows of the right operand.
+  // t + 4, and so do the rows of the right operand. Column g of right operand `block` is channel
+  // 4 g + block of the slice, so that a chunk of a row has what a thread needs of it for all four.
   static constexpr int outputs = 16;  // of a thread
 
   static __device__ void multiply_rows(const Weights<float>& weights, int blocks,
@@ -197,17 +222,14 @@ struct TensorProduct {
       const auto own = weights.own(i);
       uint32_t left_bits[4];
 #pragma unroll
-      for (int e = 0; e < 4; ++e)
-        left_bits[e] = __float_as_uint(Unit::operand(own.x[e % 2 * 2 + e / 2]));
+      for (int e = 0; e < 4; ++e) left_bits[e] = __float_as_uint(own.x[e]);
       const typename Unit::template Fragment<4> left(left_bits);
+      Chunk right[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) right[r] = load_chunk(rows, i * 8 + 2 * t + r, g);
 #pragma unroll
       for (int block = 0; block < 4; ++block) {
-        const int channel = block * 8 + g, row = i * 8 + 2 * t;
-        uint32_t right_bits[2];
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-          right_bits[r] = *reinterpret_cast<const uint32_t*>(rows + swizzled(row + r, channel / 4) +
-                                                             channel % 4 * 4);
+        const uint32_t right_bits[2] = {right[0].bits[block], right[1].bits[block]};
         float (&sum)[4] = reinterpret_cast<float (&)[4]>(out[block * 4]);
         Unit::add(sum, left, typename Unit::template Fragment<2>(right_bits));
       }
@@ -216,9 +238,17 @@ struct TensorProduct {
 
   // Row and channel, within the slice, of output i.
   static __device__ int output_row(int i) { return row_of(i % 4); }
-  static __device__ int output_channel(int i) { return i / 4 * 8 + column_of(i % 4); }
+  static __device__ int output_channel(int i) { return column_of(i % 4) * 4 + i / 4; }
 
  private:
+  struct alignas(chunk_bytes) Chunk {
+    uint32_t bits[4];
+  };
+
+  static __device__ Chunk load_chunk(const unsigned char* rows, int row, int chunk) {
+    return *reinterpret_cast<const Chunk*>(rows + swizzled(row, chunk));
+  }
+
   template <int MI, int NI>
   static __device__ void multiply_step(const uint32_t (&left_bits)[MI][4],
                                        const unsigned char* right, int step,
@@ -250,6 +280,11 @@ struct TensorProduct {
 };
 
 template <class Product>
+constexpr bool is_on_tensor_cores = false;
+template <class Unit>
+constexpr bool is_on_tensor_cores<TensorProduct<Unit>> = true;
+
+template <class Product>
 constexpr bool is_half = sizeof(typename Product::Element) == 2;
 
 // Products in T itself, one fused multiply-add after another.
@@ -270,6 +305,7 @@ struct FmaProduct {
   template <int MI, int NI>
   static __device__ void multiply(const unsigned char* left, const unsigned char* right,
                                   T (&sums)[MI][NI][4]) {
+#pragma unroll 1
     for (int chunk = 0; chunk < chunks; ++chunk) {
       Chunk a[MI][2];
 #pragma unroll
@@ -293,6 +329,8 @@ struct FmaProduct {
     }
   }
 
+  static __device__ T operand(T weight) { return weight; }
+
   // A thread's outputs are rows g and g + 8 of chunks t and t + 4.
   static constexpr int outputs = 4 * chunk_channels;
 
@@ -311,8 +349,8 @@ struct FmaProduct {
             const Chunk b = load(rows, i * 8 + pair * 2 + odd, t + 4 * part);
 #pragma unroll
             for (int c = 0; c < chunk_channels; ++c) {
-              out[part * chunk_channels + c] += four.x[odd] * b.x[c];
-              out[(2 + part) * chunk_channels + c] += four.x[2 + odd] * b.x[c];
+              out[part * chunk_channels + c] += four.x[2 * odd] * b.x[c];
+              out[(2 + part) * chunk_channels + c] += four.x[2 * odd + 1] * b.x[c];
             }
           }
       }

@@ -44,7 +44,7 @@ class SliceStream {
         use_{first_tile, -1, stages - 1} {
     if (plan.resident)
       for (int slice = 0; slice < plan.slices; ++slice)
-        load_slice<left_rows, threads>(memory + slice * left_bytes, left, 0, slice);
+        left_.start(memory + slice * left_bytes, 0, slice);
     for (int stage = 0; stage < stages - 1; ++stage) load_next();
   }
 
@@ -83,16 +83,16 @@ class SliceStream {
     if (load_.tile < end_tile_) {
       const bool is_again = load_.slice >= plan_.slices;
       const int slice = is_again ? plan_.first_again + load_.slice - plan_.slices : load_.slice;
-      load_slice<right_rows, threads>(slot(load_), right_, load_.tile * right_rows, slice);
-      if (!plan_.resident && !is_again)
-        load_slice<left_rows, threads>(slot(load_) + right_bytes, left_, 0, slice);
+      right_.start(slot(load_), load_.tile * right_rows, slice);
+      if (!plan_.resident && !is_again) left_.start(slot(load_) + right_bytes, 0, slice);
     }
     prim::cp_async_commit();  // an empty group at the end keeps the count of those in flight
     advance(load_);
   }
 
   const SlicePlan plan_;
-  const Rows left_, right_;
+  const SliceCopy<left_rows, threads> left_;
+  const SliceCopy<right_rows, threads> right_;
   unsigned char *const memory_, *const ring_;
   const int end_tile_;
   Cursor load_, use_;

@@ -62,41 +62,59 @@ struct RowMaximum {
   // gets rare, and among a quarter of the columns at a time.
   template <int NI>
   __device__ void raise(const T (&scores)[R / 2][NI][4], int first, T log2_scale, T (&rescale)[R]) {
-    constexpr int quarter = NI / 4;
-    static_assert(NI % 4 == 0);
+    T highest_of[R][4], highest[R];
+    bool is_higher = false;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      T highest_of[4];
 #pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        highest_of[q] = -infinity<T>();
-#pragma unroll
-        for (int j = q * quarter; j < (q + 1) * quarter; ++j)
-#pragma unroll
-          for (int odd = 0; odd < 2; ++odd)
-            highest_of[q] = fmax(highest_of[q], scores[r / 2][j][r % 2 * 2 + odd]);
-      }
-      const T own = fmax(fmax(highest_of[0], highest_of[1]), fmax(highest_of[2], highest_of[3]));
-      const T highest = quad_reduce(own, [](T a, T b) { return fmax(a, b); });
+      for (int q = 0; q < 4; ++q) highest_of[r][q] = quarter_maximum(scores, r, q);
+      const T own =
+          fmax(fmax(highest_of[r][0], highest_of[r][1]), fmax(highest_of[r][2], highest_of[r][3]));
+      highest[r] = quad_reduce(own, [](T a, T b) { return fmax(a, b); });
+      is_higher |= highest[r] > maximum[r];
       rescale[r] = 1;
-      if (!__any_sync(~0u, highest > maximum[r])) continue;
-      int column = INT_MAX;  // the lowest of equal maxima
+    }
+    if (!__any_sync(~0u, is_higher)) [[likely]]
+      return;
 #pragma unroll
-      for (int q = 3; q >= 0; --q) {
-        if (!__any_sync(~0u, highest_of[q] == highest)) continue;
-#pragma unroll
-        for (int j = (q + 1) * quarter - 1; j >= q * quarter; --j)
-#pragma unroll
-          for (int odd = 1; odd >= 0; --odd)
-            if (scores[r / 2][j][r % 2 * 2 + odd] == highest) column = j * 8 + column_of(odd);
-      }
-      column = quad_reduce(column, [](int a, int b) { return a < b ? a : b; });
-      if (highest > maximum[r]) {
-        rescale[r] = power_of_two((maximum[r] - highest) * log2_scale);
-        maximum[r] = highest;
+    for (int r = 0; r < R; ++r) {
+      if (!__any_sync(~0u, highest[r] > maximum[r])) continue;
+      const int column = first_column(scores, r, highest_of[r], highest[r]);
+      if (highest[r] > maximum[r]) {
+        rescale[r] = power_of_two((maximum[r] - highest[r]) * log2_scale);
+        maximum[r] = highest[r];
         rank[r] = first + column;
       }
     }
+  }
+
+ private:
+  template <int NI>
+  static __device__ T quarter_maximum(const T (&scores)[R / 2][NI][4], int r, int quarter) {
+    static_assert(NI % 4 == 0);
+    T highest = -infinity<T>();
+#pragma unroll
+    for (int j = quarter * (NI / 4); j < (quarter + 1) * (NI / 4); ++j)
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd) highest = fmax(highest, scores[r / 2][j][r % 2 * 2 + odd]);
+    return highest;
+  }
+
+  // The lowest of the columns whose score is the highest of the row.
+  template <int NI>
+  static __device__ int first_column(const T (&scores)[R / 2][NI][4], int r,
+                                     const T (&highest_of)[4], T highest) {
+    int column = INT_MAX;
+#pragma unroll
+    for (int quarter = 3; quarter >= 0; --quarter) {
+      if (!__any_sync(~0u, highest_of[quarter] == highest)) continue;
+#pragma unroll
+      for (int j = (quarter + 1) * (NI / 4) - 1; j >= quarter * (NI / 4); --j)
+#pragma unroll
+        for (int odd = 1; odd >= 0; --odd)
+          if (scores[r / 2][j][r % 2 * 2 + odd] == highest) column = j * 8 + column_of(odd);
+    }
+    return quad_reduce(column, [](int a, int b) { return a < b ? a : b; });
   }
 };
 
@@ -132,11 +150,21 @@ struct RowState : RowMaximum<T, R> {
   using RowMaximum<T, R>::maximum;
   T mass[R] = {}, warped[R][value_count] = {};
 
-  // Adds scores [R / 2 blocks][NI blocks], -infinity beyond `columns` where the tile is partial.
-  // `value` is that of the first column. first is the first column's rank.
+  // Values of a tile's keys, whose loads wait for their use.
+  struct Values {
+    const T* first;
+    int pitch;
+  };
   template <bool is_partial, int NI>
-  __device__ void add(const T (&scores)[R / 2][NI][4], int first, int columns, const T* value,
-                      int pitch, T log2_scale) {
+  __device__ static Values load(const T* first, int pitch, int /*columns*/) {
+    return {first, pitch};
+  }
+
+  // Adds scores [R / 2 blocks][NI blocks], -infinity beyond `columns` where the tile is partial.
+  // first is the first column's rank.
+  template <bool is_partial, int NI>
+  __device__ void add(const T (&scores)[R / 2][NI][4], int first, int columns, const Values& values,
+                      T log2_scale) {
     T rescale[R];
     this->raise(scores, first, log2_scale, rescale);
     if constexpr (DV > 0) {
@@ -150,7 +178,7 @@ struct RowState : RowMaximum<T, R> {
           // Beyond the columns any value of the class will do: its weight is 0.
           if (is_partial && column >= columns) column = 0;
           T v[DV];
-          load_value(value + column * pitch, v);
+          load_value(values.first + column * values.pitch, v);
 #pragma unroll
           for (int r = 0; r < R; ++r) {
             // Not folded into one multiply-add: equal scores must give exactly 1 at any

@@ -15,13 +15,33 @@ constexpr float log2_of_cut_off = 0.0005f;
 struct MatrixRowState : RowMaximum<float, 2> {
   float sums[4] = {};  // [rows 0 and 8, matrix_columns], as a tensor core leaves them
 
-  // As RowState's. `value` [keys, matrix_columns].
+  // As the right operands have them.
+  template <int NI>
+  struct Operands {
+    unsigned bits[NI][2];
+  };
+  // `first` [keys, matrix_columns].
   template <bool is_partial, int NI>
-  __device__ void add(const float (&scores)[1][NI][4], int first, int columns, const float* value,
-                      int /*pitch*/, float log2_scale) {
+  __device__ static Operands<NI> load(const float* first, int /*pitch*/, int columns) {
+    Operands<NI> values;
+#pragma unroll
+    for (int j = 0; j < NI; ++j)
+#pragma unroll
+      for (int odd = 0; odd < 2; ++odd) {
+        int column = j * 8 + column_of(odd);
+        // Beyond the columns any value of the class will do: its weight is 0.
+        if (is_partial && column >= columns) column = 0;
+        values.bits[j][odd] = __float_as_uint(first[column * matrix_columns + lane_id() / 4]);
+      }
+    return values;
+  }
+
+  // As RowState's.
+  template <bool is_partial, int NI>
+  __device__ void add(const float (&scores)[1][NI][4], int first, int /*columns*/,
+                      const Operands<NI>& values, float log2_scale) {
     float rescale[2];
     raise(scores, first, log2_scale, rescale);
-    value += lane_id() / 4;
     float of_tile[2][4] = {};  // two, since each product waits for the one before
 #pragma unroll
     for (int j = 0; j < NI; ++j) {
@@ -29,16 +49,9 @@ struct MatrixRowState : RowMaximum<float, 2> {
         const float below = scores[0][j][e] - maximum[e / 2];
         return __float_as_uint(power_of_two(fmaf(below, log2_scale, log2_of_cut_off)));
       };
-      const auto value_of = [&](int odd) {
-        int column = j * 8 + column_of(odd);
-        // Beyond the columns any value of the class will do: its weight is 0.
-        if (is_partial && column >= columns) column = 0;
-        return __float_as_uint(value[column * matrix_columns]);
-      };
       // The order of the summed index is free: columns 2t and 2t + 1 stand for t and t + 4.
       const unsigned left[4] = {weight(0), weight(2), weight(1), weight(3)};
-      const unsigned right[2] = {value_of(0), value_of(1)};
-      prim::mma_m16n8k8_tf32(of_tile[j % 2], left, right, of_tile[j % 2]);
+      prim::mma_m16n8k8_tf32(of_tile[j % 2], left, values.bits[j], of_tile[j % 2]);
     }
 #pragma unroll
     for (int e = 0; e < 4; ++e)

@@ -278,7 +278,8 @@ __device__ void mean_of_class(const Source& source, bool in_chunks, int slice_ch
 }
 
 template <class E>
-__global__ void __launch_bounds__(vector_threads) class_means_kernel(UnitVectorsTask<Sum<E>> task) {
+__global__ void __launch_bounds__(vector_threads, 2)
+    class_means_kernel(UnitVectorsTask<Sum<E>> task) {
   const Side<Sum<E>>& side = task.side(blockIdx.z);
   mean_of_class<E>(side.features, side.in_chunks, task.mean_channels, side.positions, side.means);
 }

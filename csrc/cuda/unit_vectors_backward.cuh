@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(vector_threads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(vector_threads)
+__global__ void __launch_bounds__(vector_threads, 2)
     mean_gradients_kernel(UnitVectorsBackwardTask<T> task) {
   const SideGradient<T>& side = task.side(blockIdx.z);
   if (!side.features) return;
