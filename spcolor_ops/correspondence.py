@@ -15,6 +15,9 @@ from .layout import SegmentLayout, layouts_of
 from .reference import correspondence as reference
 from .reference.segments import accumulation_dtype
 
+# B N M / K: eight pairs of 4096 positions in one class.
+_MANY_PAIRS = 2**27
+
 
 class Correspondence(NamedTuple):
     """What `segment_correspondence` returns.
@@ -265,8 +268,9 @@ def _correspondence(
     backend,
 ):
     """Check what every public function shares, and call the operator of the chosen backend."""
-    backend = _library.resolve_backend(backend, query.device)
     query, key = autocast_features(query, key)
+    fastest = _fastest_backend(query, key, value, temperature, query_offsets, precision)
+    backend = _library.resolve_backend(backend, query.device, fastest)
     options = _checks.check_options(
         center, normalize, precision, deterministic, backend, query.dtype
     )
@@ -284,6 +288,24 @@ def _correspondence(
         *options,
     )
     return warped if value is None else warped.to(value.dtype), similarity, index, lse
+
+
+def _fastest_backend(query, key, value, temperature, query_offsets, precision) -> str | None:
+    """Return the backend that is faster than the first of its device for this work, if any.
+
+    A forward alone in tf32x3 on classes so large that the kernel's time is most of the call
+    (docs/performance.md). Compiled code keeps one choice for all shapes.
+    """
+    if query.device.type != "cuda" or torch.compiler.is_compiling():
+        return None
+    inputs = (query, key, value, temperature)
+    is_differentiated = torch.is_grad_enabled() and any(
+        isinstance(x, Tensor) and x.requires_grad for x in inputs
+    )
+    is_tf32x3 = query.dtype == torch.float32 and precision in (None, "tf32x3")
+    pairs = query.shape[0] * query.shape[1] * key.shape[1]
+    is_large = pairs >= _MANY_PAIRS * (query_offsets.shape[1] - 1)
+    return "triton" if is_tf32x3 and is_large and not is_differentiated else None
 
 
 def autocast_features(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

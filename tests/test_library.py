@@ -7,6 +7,7 @@ import torch
 from cases import random_inputs
 from subprocesses import run_python
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spcolor_ops
@@ -356,6 +357,37 @@ def test_the_backend_asked_for_runs_alone(backend):
 def test_none_takes_the_compiled_backend():
     compiled = "reference" if "cpu" in _library.unavailable else "cpu"
     assert operators_run(None) == {f"{stem}_{compiled}" for stem in STEMS}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "segments", "differentiated", "expected"),
+    [
+        (torch.float32, None, 1, False, "triton"),
+        (torch.float32, "tf32x3", 1, False, "triton"),
+        (torch.float32, "fp16", 1, False, "cuda"),
+        (torch.float16, None, 1, False, "cuda"),
+        (torch.float32, None, 22, False, "cuda"),
+        (torch.float32, None, 1, True, "cuda"),
+    ],
+)
+def test_none_chooses_by_the_work_on_a_gpu(
+    dtype, precision, segments, differentiated, expected, monkeypatch
+):
+    monkeypatch.setattr(_library, "unavailable", {})
+    with FakeTensorMode():
+        query, key = (torch.empty(8, 4096, 4, dtype=dtype, device="cuda") for _ in range(2))
+        value = torch.empty(8, 4096, 3, device="cuda", requires_grad=differentiated)
+        labels = torch.empty(8, 4096, dtype=torch.int64, device="cuda")
+        with OperatorNames() as seen:
+            segment_correspondence(
+                query, key, value, labels, labels, num_segments=segments, precision=precision
+            )
+    assert seen.names == {"layout_cuda", f"correspondence_{expected}"}
+
+
+def test_a_gpu_without_the_extension_is_served_by_triton(monkeypatch):
+    monkeypatch.setattr(_library, "unavailable", {"cuda": "not installed"})
+    assert _library.resolve_backend(None, torch.device("cuda")) == "triton"
 
 
 def test_without_the_extension_none_warns_once_and_cpu_refuses(monkeypatch):

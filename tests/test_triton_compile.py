@@ -33,3 +33,21 @@ def test_compiles_without_spills(arch, precision, tmp_path):
         instruction = "HMMA" if is_narrow else INSTRUCTIONS[f"sm_{arch}"]
         assert lines[name]["instruction"] == instruction
         assert float(lines[name]["fraction"]) > 0
+
+
+MANY_CHANNELS = """
+import torch
+from benchmarks.gpu_report.architectures import ARCHITECTURES
+from benchmarks.gpu_report.triton_kernels import compile_kernels
+
+for kernel in compile_kernels(90, "tf32x3", torch.float32, classes=22, channels=300):
+    print(kernel.name, kernel.shared_memory, ARCHITECTURES[90].shared_memory)
+"""
+
+
+def test_shared_memory_does_not_grow_with_the_channels():
+    run = run_python("-c", MANY_CHANNELS, TRITON_INTERPRET="0")
+    assert run.returncode == 0, run.stdout + run.stderr
+    kernels = [line.split() for line in run.stdout.splitlines()]
+    assert {name for name, _, _ in kernels} >= PRODUCTS
+    assert all(int(used) <= int(most) for _, used, most in kernels), run.stdout

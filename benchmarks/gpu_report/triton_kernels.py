@@ -84,11 +84,11 @@ def _products(dtype: torch.dtype, options: dict) -> list[Product]:
 
 
 def compile_kernels(
-    arch: int | str, precision: str, dtype: torch.dtype, classes: int
+    arch: int | str, precision: str, dtype: torch.dtype, classes: int, channels: int = CHANNELS
 ) -> list[Compiled]:
     """Compile all kernels of forward and backward for one architecture, precision and type."""
     _library.accept_cpu_tensors("triton")
-    query = torch.empty(BATCH, LENGTH, CHANNELS, dtype=dtype).requires_grad_()
+    query = torch.empty(BATCH, LENGTH, channels, dtype=dtype).requires_grad_()
     value = torch.empty(BATCH, LENGTH, VALUES)
     labels = torch.empty(BATCH, LENGTH, dtype=torch.int32)
     offsets = torch.empty(BATCH, classes + 1, dtype=torch.int32)

@@ -348,11 +348,12 @@ def correspondence_backward(
         grad_unit = query.new_empty((batch, key_length, padded), dtype=sums)
         if value_grad:
             grad_value = torch.zeros_like(value, memory_format=torch.contiguous_format)
+        sums_values = value_grad and grad_warped is not None
         tiles = query_tiles(key_length, num_segments, tile.rows)
         for first in range(0, max(values, 1), MOST_VALUES):
             count = min(values - first, MOST_VALUES)
             with_key = key_grad and first == 0
-            if not with_key and not value_grad:
+            if not with_key and not sums_values:
                 break
             _key_gradient_kernel[(tiles, batch, padded // gradient_channels if with_key else 1)](
                 *inputs,
@@ -361,7 +362,7 @@ def correspondence_backward(
                 *sizes,
                 first,
                 KEY_GRADIENT=with_key,
-                VALUE_GRADIENT=value_grad and count > 0,
+                VALUE_GRADIENT=sums_values and count > 0,
                 VALUES=count,
                 VALUES_PADDED=max(16, triton.next_power_of_2(count)),
                 **options,

@@ -166,10 +166,12 @@ def channel_slices(
 ) -> dict[str, int | bool]:
     """Return the constants that say how a kernel's products walk the channels.
 
-    A loop over few slices is unrolled, which is faster, but gives each shared memory of its own.
+    A loop over few slices is unrolled, which is faster, but gives each shared memory of its own,
+    in every stage of the loop over the columns.
     """
     block = min(tile.channels, channel_block(channels, dtype))
     padded = triton.cdiv(channels, block) * block
     most = 98_304 if family(device) == "small" else 131_072
-    unrolled = (tile.rows + tile.columns) * padded * dtype.itemsize <= most
+    stage = (tile.rows + tile.columns) * padded * dtype.itemsize
+    unrolled = stage <= most and stage * tile.num_stages <= device_of(device).shared_memory
     return {"CHANNELS": block if unrolled else min(block, 64), "UNROLLED": unrolled}
