@@ -76,7 +76,7 @@ clean:
 $(PACKAGES): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH) "setuptools>=77" ninja
-	SPCOLOR_NO_EXTENSION=1 $(BIN)/pip install -q --no-build-isolation -e ".[model,train,prepare,evaluate,bench,test,dev]"
+	SPCOLOR_NO_EXTENSION=1 $(BIN)/pip install -q --no-build-isolation -e ".[model,train,prepare,evaluate,web,bench,test,dev]"
 	touch $@
 
 $(LIBRARY): $(PACKAGES) $(CPU_SOURCES)

@@ -14,7 +14,7 @@ from .prior import Prior
 from .sheet import save_sheet
 
 # Share of a photo that may be unrelated unremarked.
-_MOST_UNRELATED = 0.5
+MOST_UNRELATED = 0.5
 
 
 class Job(NamedTuple):
@@ -85,7 +85,7 @@ def colorize_file(
     """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
     result = colorize(job.target, reference, engine=engine, prior=prior)
     unrelated = result.match.unrelated.float().mean().item()
-    if unrelated > _MOST_UNRELATED:
+    if unrelated > MOST_UNRELATED:
         warn(f"{job.target}: the reference has nothing for {unrelated:.0%} of it")
     write_image(job.output, result.rgb)
     yield job.output

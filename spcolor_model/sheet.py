@@ -36,13 +36,13 @@ def save_sheet(path: str | Path, colorization: Colorization) -> None:
 
 def draw_sheet(colorization: Colorization) -> np.ndarray:
     """Return the sheet of `save_sheet` as [height, width, 3] uint8."""
-    panels = [(caption, _panel(picture)) for caption, picture in _pictures(colorization).items()]
-    rows = -(-len(panels) // _COLUMNS)
+    fitted = [(caption, _panel(picture)) for caption, picture in panels(colorization).items()]
+    rows = -(-len(fitted) // _COLUMNS)
     cell = (_PANEL[0], _PANEL[1] + _CAPTION)
     sheet = Image.new("RGB", (cell[0] * _COLUMNS, cell[1] * rows), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
-    for index, (caption, picture) in enumerate(panels):
+    for index, (caption, picture) in enumerate(fitted):
         left, top = index % _COLUMNS * cell[0], index // _COLUMNS * cell[1]
         sheet.paste(picture, (left, top + _CAPTION))
         draw.text((left + 4, top + 3), caption, fill="black", font=font)
@@ -64,8 +64,13 @@ def class_colors(labels: np.ndarray) -> np.ndarray:
     return np.where(labels[..., None] >= 0, lab_to_rgb(luminance, chroma), 0).astype(np.uint8)
 
 
-def _pictures(colorization: Colorization) -> dict[str, np.ndarray]:
-    """Return each panel's caption and picture [.., .., 3] uint8."""
+def panels(colorization: Colorization) -> dict[str, np.ndarray]:
+    """Return the sheet's captions and pictures [.., .., 3] uint8, each of its own size.
+
+    Example:
+        >>> panels(colorize("gray.jpg", "colour.jpg"))["result"].shape
+        (768, 1024, 3)
+    """
     found = colorization.match
     labels = colorization.target_labels.masked_fill(found.unrelated, -1)
     unrelated = found.unrelated.float().mean().item()

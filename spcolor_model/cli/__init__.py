@@ -8,6 +8,7 @@ from .colorize import colorize
 from .demo import demo
 from .evaluate import evaluate_folders
 from .prepare import prepare
+from .serve import serve
 
 _HELP = "Colour photos, prepare and measure what that takes."
 
@@ -16,3 +17,4 @@ app.command()(colorize)
 app.command()(prepare)
 app.command("evaluate")(evaluate_folders)
 app.command()(demo)
+app.command()(serve)
