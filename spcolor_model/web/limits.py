@@ -14,8 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from ..images import EXTENSIONS
 
 # Decoders that are asked, and no other: Pillow has some that start programs or read vector data.
-# MPO is the JPEG of cameras that keep a second picture behind the first.
-_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _MEGA = 1_000_000
 _LONGEST_NAME = 150
 _LEAST_SIDE = 16
