@@ -70,6 +70,12 @@ test-sanitize: $(PACKAGES) $(CPU_SOURCES)
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/pytest --ignore-glob='tests/test_model*' --ignore=tests/test_cli.py
 
+# The page in a real browser: Debian's chromium, or the one that `playwright install chromium` gets.
+.PHONY: test-page
+test-page: $(LIBRARY)
+	$(BIN)/pip install -q "playwright>=1.50"
+	$(BIN)/pytest tests/browser/page.py
+
 clean:
 	rm -rf build out $(LIBRARY) $(CUDA_LIBRARY)
 

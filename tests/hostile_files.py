@@ -69,7 +69,8 @@ def _bombs() -> list[Hostile]:
     return [
         Hostile("bomb.png", _png(60_000, 60_000), too_many),
         Hostile("grey.png", _saved(Image.new("1", (20_000, 20_000)), "PNG"), too_many),
-        Hostile("barely.png", _saved(Image.new("1", (4000, 3001)), "PNG"), f"{too_many}, got 4000"),
+        Hostile("barely.png", _saved(Image.new("1", (4000, 3001)), "PNG"),
+                f"{too_many}, got 4000 x 3001, which is 12.0"),
         Hostile("bomb.jpg", _edited(photo("JPEG"), b"\xff\xc0", 5, b"\xff\xdc\xff\xdc"), too_many),
         Hostile("bomb.gif", gif, too_many),
         Hostile("bomb.bmp", bitmap, too_many),
@@ -91,8 +92,8 @@ def _broken() -> list[Hostile]:
         Hostile("cut.tif", photo("TIFF")[:-4000], "expected a"),
         Hostile("cut.webp", photo("WEBP")[:-900], "expected a"),
         Hostile("cut.bmp", photo("BMP")[:-900], "got a truncated or damaged one"),
-        Hostile("header.png", whole[:33], "expected a"),
-        Hostile("start.png", whole[:12], "expected a photo"),
+        Hostile("header.png", whole[:33], "damaged or missing header"),
+        Hostile("start.png", whole[:12], "damaged or missing header"),
         Hostile("bits.png", _edited(whole, b"IDAT", 40, b"\0\xff\0\xff"), "truncated or damaged"),
     ]
 

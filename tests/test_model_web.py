@@ -21,8 +21,9 @@ from starlette.testclient import TestClient
 from spcolor_model import engine
 from spcolor_model.cli import app as command
 from spcolor_model.web import server
-from spcolor_model.web.handlers import Handlers
 from spcolor_model.web.limits import Limits, RefusedError, check_name
+from spcolor_model.web.many_photos import ManyPhotos
+from spcolor_model.web.one_photo import OnePhoto
 from spcolor_model.web.regions import BRUSHES, drawn_regions
 from spcolor_model.web.storage import Storage
 
@@ -290,7 +291,7 @@ def test_files_go_when_the_visitor_is_gone(tmp_path, monkeypatch):
 
 @pytest.fixture
 def desk(site, tmp_path):
-    """Handlers, a visitor's request, and two photos."""
+    """Storage, a visitor's request, and two photos."""
     storage = site[0]
     request = SimpleNamespace(
         request=SimpleNamespace(state=SimpleNamespace(visitor=storage.admit(None))),
@@ -300,12 +301,12 @@ def desk(site, tmp_path):
     for name, rgb in (("old.png", coffee()), ("new.png", chelsea())):
         paths.append(str(tmp_path / name))
         Image.fromarray(rgb).save(paths[-1])
-    return Handlers(storage, LIMITS, []), request, *paths
+    return storage, request, *paths
 
 
 def test_a_photo_is_coloured_at_its_full_size(desk, small_area):  # noqa: F811
-    handlers, request, target, reference = desk
-    both, file, maps, sheet, said = handlers.colour(
+    storage, request, target, reference = desk
+    both, file, maps, sheet, said = OnePhoto(storage, LIMITS, []).colour(
         target, reference, *SETTINGS, None, None, "PNG", request, progress=lambda *_: None
     )
     expected = engine.colorize(target, reference, engine="match", prior="none").rgb
@@ -317,20 +318,20 @@ def test_a_photo_is_coloured_at_its_full_size(desk, small_area):  # noqa: F811
     assert Path(sheet["value"]).name == "old_sheet.png"
     token = request.request.state.visitor
     for path in (*both, saved, sheet["value"], *(path for path, _ in maps)):
-        assert handlers.storage.readable(token, path)
-        assert not handlers.storage.readable(handlers.storage.admit(None), path)
+        assert storage.readable(token, path)
+        assert not storage.readable(storage.admit(None), path)
 
 
 def test_regions_take_their_own_colours(desk, small_area):  # noqa: F811
-    handlers, request, target, reference = desk
+    storage, request, target, reference = desk
     halves = np.zeros((90, 120, 4), np.uint8)
     halves[:, :60] = (*bytes.fromhex(BRUSHES[0][1:]), 255)
     halves[:, 60:] = (*bytes.fromhex(BRUSHES[4][1:]), 255)
     drawing = {"layers": [Image.fromarray(halves)]}
     turned = {"layers": [Image.fromarray(halves[:, ::-1].copy())]}
     assert np.unique(drawn_regions(drawing)).tolist() == [1, 5]
-    settings = ("match", "regions", False, 22)
-    _, _, maps, _, _ = handlers.colour(
+    settings = ("match", "none", False, 22)
+    _, _, maps, _, _ = OnePhoto(storage, LIMITS, []).colour(
         target, reference, *settings, drawing, turned, "JPEG", request, progress=lambda *_: None
     )
     classes = [np.asarray(Image.open(path)) for path, name in maps if name.startswith("classes")]
@@ -339,7 +340,7 @@ def test_regions_take_their_own_colours(desk, small_area):  # noqa: F811
     assert abs(left - right[::-1]).max() < 12
     assert abs(left[0] - left[1]).max() > 30
     with pytest.raises(gr.Error, match="expected some on both photos"):
-        handlers.colour(
+        OnePhoto(storage, LIMITS, []).colour(
             target, reference, *settings, drawing, None, "PNG", request, progress=lambda *_: None
         )
 
@@ -357,11 +358,11 @@ def test_strokes_are_read_by_their_colour():
 
 
 def test_a_batch_names_what_failed_and_packs_the_rest(desk, small_area, tmp_path):  # noqa: F811
-    handlers, request, target, reference = desk
+    storage, request, target, reference = desk
     broken = tmp_path / "<b>broken.png"
     broken.write_bytes(b"x")
     targets = [target, str(broken), target]
-    *_, last = handlers.colour_batch(
+    *_, last = ManyPhotos(storage, LIMITS).colour(
         targets, reference, *SETTINGS, request, progress=lambda *_: None
     )
     pictures, said, archive = last
@@ -376,44 +377,43 @@ def test_a_batch_names_what_failed_and_packs_the_rest(desk, small_area, tmp_path
 
 
 def test_a_batch_that_is_stopped_packs_what_is_done(desk, small_area):  # noqa: F811
-    handlers, request, target, reference = desk
+    storage, request, target, reference = desk
+    handlers = ManyPhotos(storage, LIMITS)
     handlers.begin(request)
-    run = handlers.colour_batch(
-        [target] * 3, reference, *SETTINGS, request, progress=lambda *_: None
-    )
+    run = handlers.colour([target] * 3, reference, *SETTINGS, request, progress=lambda *_: None)
     next(run)
     handlers.stop(request)
     *_, (_, said, archive) = run
     assert "Stopped after 1 of 3 photos." in said
     assert len(zipfile.ZipFile(archive["value"]).namelist()) == 1
     handlers.begin(request)
-    *_, (_, said, _) = handlers.colour_batch(
+    *_, (_, said, _) = handlers.colour(
         [target], reference, *SETTINGS, request, progress=lambda *_: None
     )
     assert "Stopped" not in said
 
 
 def test_what_is_missing_is_said(desk):
-    handlers, request, target, reference = desk
+    storage, request, target, reference = desk
     more = (*SETTINGS, None, None, "PNG", request)
     for photos, missing in (((None, reference), "photo to colour"), ((target, None), "reference")):
         with pytest.raises(gr.Error, match=missing):
-            handlers.colour(*photos, *more)
+            OnePhoto(storage, LIMITS, []).colour(*photos, *more)
     with pytest.raises(gr.Error, match="at most 3 photos, got 4"):
-        next(handlers.colour_batch([target] * 4, reference, *SETTINGS, request))
+        next(ManyPhotos(storage, LIMITS).colour([target] * 4, reference, *SETTINGS, request))
 
 
 def test_photos_are_shown_upright_and_small(desk, tmp_path):
-    handlers, request, *_ = desk
+    storage, request, *_ = desk
     image = Image.new("RGB", (3000, 1500))
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(tmp_path / "turned.tif", exif=exif)
-    shown, path = handlers.show(str(tmp_path / "turned.tif"), request)
+    shown, path = OnePhoto(storage, LIMITS, []).show(str(tmp_path / "turned.tif"), request)
     assert Image.open(shown).size == (700, 1400)
     assert Image.open(shown).format == "JPEG"
     assert path == str(tmp_path / "turned.tif")
-    assert handlers.show(None, request) == (None, None)
+    assert OnePhoto(storage, LIMITS, []).show(None, request) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Dimensions: H rows and W columns of a photo.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,9 @@ class Choice:
 
     Args:
         engine: one of `spcolor_model.engine.ENGINES`.
-        prior: "clusters", "none" or "regions", those that were drawn.
+        prior: "clusters" or "none".
         num_segments: number of clusters, fitted to the pair; None is the engine's own prior.
-        masks: regions [H, W] of target and reference, where they are the prior.
+        masks: regions [H, W] that were drawn on target and reference, which take its place.
     """
 
     engine: str = "trained"
@@ -40,17 +40,21 @@ class Choice:
     num_segments: int | None = None
     masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
 
-    def make_prior(self) -> Prior | None:
-        """Return the prior that was chosen.
+    def with_masks(self, target: np.ndarray | None, reference: np.ndarray | None) -> Choice:
+        """Return the choice with regions [H, W] that were drawn, None where none were.
 
         Raises:
-            ValueError: regions were chosen, and not drawn on both photos.
+            ValueError: regions on one of the photos alone.
         """
-        if self.prior != "regions":
-            return make_prior(self.prior, self.num_segments)
-        if any(mask is None for mask in self.masks):
+        if (target is None) != (reference is None):
             raise ValueError("Regions: expected some on both photos, got one without any.")
-        return MaskPrior(self.masks)
+        return replace(self, masks=(target, reference))
+
+    def make_prior(self) -> Prior | None:
+        """Return the prior that was chosen."""
+        if self.masks[0] is not None:
+            return MaskPrior(self.masks)
+        return make_prior(self.prior, self.num_segments)
 
 
 def colour(target: Path, reference: Path, choice: Choice) -> tuple[Colorization, list[str]]:
@@ -90,7 +94,7 @@ def preview(photo: Path | np.ndarray, path: Path, side: int = SHOWN_SIDE) -> tup
     return rgb.shape[1], rgb.shape[0]
 
 
-def picture_of(panel: np.ndarray) -> np.ndarray:
+def enlarged(panel: np.ndarray) -> np.ndarray:
     """Enlarge a small map without blurring its cells, so that it is seen."""
     scale = -(-_SMALLEST_PANEL // max(panel.shape[:2]))
     return panel.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else panel

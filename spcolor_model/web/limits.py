@@ -19,6 +19,8 @@ _MEGA = 1_000_000
 _LONGEST_NAME = 150
 _LEAST_SIDE = 16
 _LARGEST_RATIO = 20
+# First bytes of those formats, in lower case.
+_SIGNATURES = (b"\x89png", b"\xff\xd8", b"gif8", b"bm", b"ii*\0", b"mm\0*", b"riff")
 # How much of a file tells that it is text.
 _BEGINNING = 512
 
@@ -180,7 +182,7 @@ def _check_size(called: str, header: Header, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise RefusedError(
             f"{called}: expected at most {limits.megapixels:g} megapixels, got {size}, "
-            f"which is {width * height / _MEGA:,.0f}"
+            f"which is {width * height / _MEGA:,.1f}"
         )
     if min(width, height) < _LEAST_SIDE:
         raise RefusedError(f"{called}: expected at least {_LEAST_SIDE} pixels each way, got {size}")
@@ -203,6 +205,7 @@ def _guess(beginning: bytes) -> str:
         b"\x7felf": "a program",
         b"mz": "a program",
         b"#!": "a script",
+        **dict.fromkeys(_SIGNATURES, "the beginning of one, with a damaged or missing header"),
     }
     for mark, kind in kinds.items():
         if start.startswith(mark):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from PIL import Image
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from .limits import Limits
@@ -41,7 +42,6 @@ def make_app(storage: Storage, limits: Limits, hosts: tuple[str, ...] = _LOOPBAC
     from . import layout
     from .examples import write_examples
     from .gate import Gate
-    from .handlers import Handlers
     from .routes import routes
 
     @contextlib.asynccontextmanager
@@ -57,13 +57,13 @@ def make_app(storage: Storage, limits: Limits, hosts: tuple[str, ...] = _LOOPBAC
         redoc_url=None,
         openapi_url=None,
     )
-    handlers = Handlers(storage, limits, write_examples(storage.shared))
+    page = layout.build(storage, limits, write_examples(storage.shared))
     gr.mount_gradio_app(
         app,
-        layout.build(handlers),
+        page,
         path="/",
         theme=layout.theme(),
-        css=layout.css(),
+        css=layout.CSS,
         footer_links=[],
         run_history=False,
         allowed_paths=[],
@@ -83,6 +83,8 @@ def serve(host: str, port: int, limits: Limits) -> None:
     Raises:
         OSError: the address cannot be used.
     """
+    # Of whatever decodes here, the last word on sizes.
+    Image.MAX_IMAGE_PIXELS = limits.pixels
     hosts = _LOOPBACK if host in _LOOPBACK else ("*",)
     with tempfile.TemporaryDirectory(prefix="spcolor-") as folder:
         app = make_app(Storage(Path(folder), limits.hours), limits, hosts)
