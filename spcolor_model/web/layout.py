@@ -19,6 +19,7 @@ CSS = """
 .pictures .grid-wrap {max-height: none !important; min-height: 0 !important}
 .pictures .grid-container {height: auto !important}
 .pictures .caption-label {max-width: 100%; white-space: normal; text-align: left}
+#examples button {aspect-ratio: 3 / 2}
 .buttons {align-items: stretch}
 """
 

@@ -97,14 +97,14 @@ def build(handlers: ManyPhotos) -> None:
     said = gr.Markdown(elem_id="batch_remarks")
     archive = parts.save_button("Save all as ZIP", "save_all", variant="primary")
     coloured = parts.pictures("Coloured", "coloured")
-    start.click(handlers.begin, queue=False).then(
+    start.click(handlers.begin, show_progress="hidden").then(
         handlers.colour,
         [targets, reference, *settings],
         [coloured, said, archive],
         show_progress_on=coloured,
         **parts.MODEL,
     )
-    stop.click(handlers.stop, queue=False)
+    stop.click(handlers.stop, show_progress="hidden")
 
 
 def _unused(name: str, taken: Container[str]) -> str:

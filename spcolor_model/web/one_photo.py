@@ -165,7 +165,7 @@ def build(handlers: OnePhoto) -> None:
         show_progress="hidden",
     )
     running = start.click(
-        lambda: gr.update(visible=True), None, results, show_progress="hidden", queue=False
+        lambda: gr.update(visible=True), None, results, show_progress="hidden"
     ).then(
         handlers.colour,
         [target, reference, *settings, *drawings, suffix],
