@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,13 +57,12 @@ def plan(
     if reference.is_dir():
         raise ValueError(f"REFERENCE: expected a photo, got the folder {reference}")
     jobs = _jobs(target, output)
-    inputs = {path.resolve() for path in (reference, *masks) if path is not None}
-    inputs |= {job.target.resolve() for job in jobs}
+    inputs = [reference, *masks, *(job.target for job in jobs)]
     written = {}
     for job in jobs:
-        for path in (job.output, job.sheet) if sheet else (job.output,):
-            if path.resolve() in inputs:
-                raise ValueError(f"--output: expected a path that is no input, got {path}")
+        paths = (job.output, job.sheet) if sheet else (job.output,)
+        check_outputs(paths, inputs)
+        for path in paths:
             other = written.setdefault(path, job).target
             if other != job.target:
                 raise ValueError(
@@ -71,6 +70,21 @@ def plan(
                     f"{job.target}, which would both be {path}"
                 )
     return jobs
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Check that no result would replace an input file.
+
+    Raises:
+        ValueError: naming the path.
+
+    Example:
+        >>> check_outputs([Path("out.png")], [Path("old.jpg"), None])
+    """
+    read = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path.resolve() in read:
+            raise ValueError(f"--output: expected a path that is no input, got {path}")
 
 
 def colorize_file(
