@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOME = {
     "Colorization": "engine",
+    "Edits": "regions",
     "Explanation": "explanation",
     "colorize": "engine",
     "explain": "explanation",
@@ -14,7 +15,15 @@ _HOME = {
     "save_sheet": "sheet",
 }
 
-__all__ = ["Colorization", "Explanation", "colorize", "explain", "save_report", "save_sheet"]
+__all__ = [
+    "Colorization",
+    "Edits",
+    "Explanation",
+    "colorize",
+    "explain",
+    "save_report",
+    "save_sheet",
+]
 
 
 def __getattr__(name: str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from .engine import Engine, colorize
 from .images import EXTENSIONS, list_images, write_image
 from .prior import Prior
+from .regions import Edits
 from .sheet import save_sheet
 
 # Share of a photo that may be unrelated unremarked.
@@ -34,7 +35,7 @@ def plan(
     reference: Path,
     output: Path,
     *,
-    masks: tuple[Path | None, ...] = (),
+    masks: Sequence[Path | None] = (),
     sheet: bool = False,
 ) -> list[Job]:
     """List the photos to colour.
@@ -93,11 +94,12 @@ def colorize_file(
     engine: Engine,
     prior: Prior | None,
     *,
+    edits: Edits | None = None,
     sheet: bool,
     warn: Callable[[str], None],
 ) -> Iterator[Path]:
     """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
-    result = colorize(job.target, reference, engine=engine, prior=prior)
+    result = colorize(job.target, reference, engine=engine, prior=prior, edits=edits)
     unrelated = result.match.unrelated.float().mean().item()
     if unrelated > _MOST_UNRELATED:
         warn(f"{job.target}: the reference has nothing for {unrelated:.0%} of it")

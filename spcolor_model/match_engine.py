@@ -32,6 +32,7 @@ class MatchEngine:
 
     def __init__(self, filler: Filler | None = None) -> None:
         self.filler = filler or EdgeAwareFiller()
+        self.prior = ClusterPrior()
 
     def __call__(
         self,
@@ -44,7 +45,7 @@ class MatchEngine:
         reference_luminance, reference_ab = rgb_to_lab(reference)
         # Features of a gray and of a coloured photo differ, so both are seen in gray.
         images = [WorkingImage(gray_rgb(x)) for x in (luminance, reference_luminance)]
-        maps = (prior or ClusterPrior())(images)
+        maps = (prior or self.prior)(images)
         found = match(*images, reference_ab, maps, observe)
         labels = [maps.of(index, image.grid)[0] for index, image in enumerate(images)]
         return Estimate(self.filler(found, luminance), *labels, found)

@@ -34,6 +34,9 @@ def explain_pair(
     num_segments: Annotated[
         int | None, typer.Option(help="Number of clusters, fitted to the pair.", min=1)
     ] = None,
+    edits: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: regions, pairs of classes, kept colours.")
+    ] = None,
 ) -> None:
     """Show why points of TARGET get their colours from REFERENCE.
 
@@ -44,9 +47,12 @@ def explain_pair(
     from ..engine import make_engine
     from ..explanation import explain, save_report
     from ..explanation.report import report_paths
+    from ..regions import load_edits
 
     try:
-        inputs = (target, reference, target_mask, reference_mask)
+        chosen_edits = load_edits(edits) if edits is not None else None
+        inputs = [target, reference, target_mask, reference_mask, edits]
+        inputs += chosen_edits.files if chosen_edits else []
         check_outputs(report_paths(output), inputs)
         explanation = explain(
             target,
@@ -57,6 +63,7 @@ def explain_pair(
             num_segments=num_segments,
             target_mask=target_mask,
             reference_mask=reference_mask,
+            edits=chosen_edits,
         )
     except (OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from None

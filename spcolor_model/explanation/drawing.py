@@ -47,10 +47,10 @@ def mark(draw: ImageDraw.ImageDraw, place: Sequence[float], text: str = "") -> N
     """Draw a ring, visible on any ground, and a text beside it, inside the picture."""
     x, y = place
     for width, color in ((7, "black"), (3, "white")):
-        radius = 13 + width // 2
+        radius = 18 + width // 2
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color, width=width)
     if text:
-        left = x - 46 if x > draw.im.size[0] - 60 else x + 20
+        left = x - 52 if x > draw.im.size[0] - 66 else x + 26
         top = min(max(y - 20, 2), draw.im.size[1] - 44)
         draw.text(
             (left, top), text, fill="white", font=font(34), stroke_width=4, stroke_fill="black"

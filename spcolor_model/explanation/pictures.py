@@ -19,8 +19,10 @@ from ..sheet import class_colors, warped_rgb
 from .drawing import SIDE, enlarged, font, gray, mark, marked, numbered
 from .explain import Explanation, Point
 
-# Brightness of a reference behind a correspondence map, in and out of the point's class.
-_BRIGHT, _DARK = 0.75, 0.25
+# The reference behind a correspondence map: contrast and least gray value in the point's class,
+# and contrast out of it.
+_BRIGHT, _LIFTED = 0.55, 45
+_DARK = 0.3
 _LEAST_WEIGHT = 1e-3
 # Shown around a point: this share of the photo's longer side.
 _AROUND = 0.25
@@ -170,13 +172,13 @@ def _correspondence(
     scale = SIDE / max(reference.size)
     size = [max(1, round(n * scale)) for n in reference.size]
     photo = np.asarray(reference.convert("L").resize(size, Image.LANCZOS)).astype(np.float32)
-    bright = np.full(size[::-1], _BRIGHT, np.float32)
+    shown = _LIFTED + _BRIGHT * photo
     if label is not None:
         operands = explanation.operands
         own = (operands.key_labels == label).reshape(operands.key_grid).byte().cpu().numpy()
         inside = cv2.resize(own, size, interpolation=cv2.INTER_NEAREST)
-        bright[inside == 0] = _DARK
-    shown = (photo * bright)[..., None].repeat(3, axis=2)
+        shown = np.where(inside, shown, _DARK * photo)
+    shown = shown[..., None].repeat(3, axis=2)
     heat = _heat(row.weights, size)
     ramp = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     alpha = heat[..., None] ** 0.5
