@@ -19,6 +19,7 @@ from .edits import Edits
 SIDES = ("target", "reference")
 # A position is in a region that covers this share of it, or as much as of any position.
 _COVERED = 0.5
+_NEARLY = 0.99
 
 
 class EditedPrior:
@@ -102,6 +103,5 @@ class EditedPrior:
 
 def _covered(inside: np.ndarray, grid: tuple[int, int]) -> Tensor:
     """Return which positions of a grid a region [H, W] covers, [h, w] bool; at least one."""
-    share = torch.from_numpy(inside)[None, None].float()
-    share = F.interpolate(share, grid, mode="bilinear", antialias=True)[0, 0]
-    return share >= min(_COVERED, float(share.max()))
+    share = F.interpolate(torch.from_numpy(inside)[None, None].float(), grid, mode="area")[0, 0]
+    return share >= min(_COVERED, _NEARLY * float(share.max()))
