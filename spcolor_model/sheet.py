@@ -5,6 +5,7 @@ Dimensions: H rows and W columns of a photo, h rows and w columns of a feature g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,17 @@ def save_sheet(path: str | Path, colorization: Colorization) -> None:
 
 def draw_sheet(colorization: Colorization) -> np.ndarray:
     """Return the sheet of `save_sheet` as [height, width, 3] uint8."""
-    fitted = [(caption, _panel(picture)) for caption, picture in panels(colorization).items()]
+    return draw_panels(list(panels(colorization).items()))
+
+
+def draw_panels(pictures: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Return captions and pictures [.., .., 3] uint8, four in a row, as [height, width, 3] uint8.
+
+    Example:
+        >>> draw_panels([("a photo", rgb)]).shape
+        (324, 1440, 3)
+    """
+    fitted = [(caption, _panel(picture)) for caption, picture in pictures]
     rows = -(-len(fitted) // _COLUMNS)
     cell = (_PANEL[0], _PANEL[1] + _CAPTION)
     sheet = Image.new("RGB", (cell[0] * _COLUMNS, cell[1] * rows), "white")
@@ -79,15 +90,20 @@ def panels(colorization: Colorization) -> dict[str, np.ndarray]:
         "reference": colorization.reference,
         "classes of the target (unrelated black)": class_colors(labels.numpy()),
         "classes of the reference": class_colors(colorization.reference_labels.numpy()),
-        "warped colour": _warped(colorization),
+        "warped colour": warped_rgb(colorization),
         f"similarity S, median {found.confidence.median():.2f}": _gray(found.confidence),
         "result": colorization.rgb,
         f"unrelated (white), {unrelated:.0%}": _gray(found.unrelated.float()),
     }
 
 
-def _warped(colorization: Colorization) -> np.ndarray:
-    """Return the warped ab, before any filling, with the luminance of its grid cells."""
+def warped_rgb(colorization: Colorization) -> np.ndarray:
+    """Return the warped ab, before any filling, with the luminance of its grid cells [h, w, 3].
+
+    Example:
+        >>> warped_rgb(colorize("gray.jpg", "colour.jpg")).shape
+        (112, 144, 3)
+    """
     ab = colorization.match.ab.permute(1, 2, 0).numpy()
     height, width = ab.shape[:2]
     gray = np.asarray(Image.fromarray(colorization.gray).resize((width, height), Image.BOX))

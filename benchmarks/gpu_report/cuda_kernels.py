@@ -31,7 +31,7 @@ _UNITS = {
 }
 _NAME = re.compile(r"spcolor\d+([a-z_]+?)_kernel(?:I|E|N)")
 _FORWARD = re.compile(r"Li(\d)ELi(\d)E")
-_HOPPER = re.compile(r"kernelI\d+_*(half|nv_bfloat16)Li(\d)E.*MatrixRowStateELi(\d)E")
+_HOPPER = re.compile(r"kernelI\d+_*(half|nv_bfloat16)Li(\d)ELi(\d)E")
 
 # Of csrc/cuda/correspondence_hopper.cuh: each consumer has 64 queries. Two tiles of keys are in
 # flight for two consumers, one for one.

@@ -53,7 +53,7 @@ inline int hopper_consumers(const Problem& problem, const Packing& packing, int 
     return HopperPlan::of(block, slices, problem.shared_limit).is_possible;
   };
   const bool is_small = queries < int64_t(small_class) * problem.query_positions.classes;
-  const bool has_registers = block_values <= matrix_values;  // for two
+  const bool has_registers = block_values <= few_values;  // for two
   if ((is_small || !has_registers) && is_possible(HopperBlock<1>{})) return 1;
   return has_registers && is_possible(HopperBlock<2>{}) ? 2 : 0;
 }
@@ -66,7 +66,7 @@ void launch_forward(const Problem& problem, const ForwardTask<typename Product::
     const int limit = problem.shared_limit;
     if (consumers == 1)
       return launch_hopper_forward<Element, DV, 1>(task, slices, limit, chunks, stream);
-    if constexpr (DV <= matrix_values)
+    if constexpr (DV <= few_values)
       if (consumers == 2)
         return launch_hopper_forward<Element, DV, 2>(task, slices, limit, chunks, stream);
   }
@@ -86,12 +86,12 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
   using T = Sum<E>;
   const Packing packing = forward_packing(problem);
   const int values = problem.value.channels;
-  const int block_values = !problem.has_value ? 0 : values <= 3 ? 3 : most_block_values<T>;
-  const int value_chunks = values <= 3 ? 1 : int(ceil_div(values, block_values));
+  const int block_values = !problem.has_value     ? 0
+                           : values <= few_values ? few_values
+                                                  : most_block_values<T>;
+  const int value_chunks = values <= few_values ? 1 : int(ceil_div(values, block_values));
   const int slices = PackedSizes(problem.query.channels, packing).slices;
   const int consumers = hopper_consumers(problem, packing, block_values, slices);
-  // Exact products of 16-bit features as they are deserve exact weights.
-  const bool for_matrix = consumers > 0 && block_values == matrix_values && !packing.raw;
   const int row_blocks_or_consumers =
       consumers > 0 ? consumers : row_blocks(bytes_of(packing.element) == 2, block_values);
   const int tile_queries = 64 * row_blocks_or_consumers;
@@ -100,7 +100,7 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
                                    : problem.images * value_chunks *
                                          most_tiles(problem.query_positions, tile_queries);
 
-  const auto vectors = unit_vectors_task<T>(problem, packing, counters, for_matrix, workspace);
+  const auto vectors = unit_vectors_task<T>(problem, packing, counters, workspace);
   const int64_t partials = splits == 1 ? 0
                                        : int64_t(value_chunks) * splits * problem.images *
                                              problem.query_positions.length;
@@ -126,8 +126,8 @@ void correspondence(const Problem& problem, const Outputs& out, Workspace& works
     using Product = typename decltype(product)::type;
     if (block_values == 0)
       launch_forward<Product, 0>(problem, task, slices, consumers, value_chunks, stream);
-    else if (block_values == 3)
-      launch_forward<Product, 3>(problem, task, slices, consumers, value_chunks, stream);
+    else if (block_values == few_values)
+      launch_forward<Product, few_values>(problem, task, slices, consumers, value_chunks, stream);
     else
       launch_forward<Product, most_block_values<T>>(problem, task, slices, consumers, value_chunks,
                                                     stream);

@@ -105,7 +105,7 @@ struct Recomputed {
   Recomputed(const Problem& problem, void* grad_query, void* grad_key, Workspace& workspace)
       : packing(backward_packing(problem)),
         sizes(problem.query.channels, packing),
-        vectors(unit_vectors_task<T>(problem, packing, 0, false, workspace)),
+        vectors(unit_vectors_task<T>(problem, packing, 0, workspace)),
         task{},
         backward{} {
     task.images = problem.images;

@@ -33,8 +33,7 @@ __global__ void __launch_bounds__(forward_threads, 2)
                               work.first_tile, work.end_tile);
   const int first_row = threadIdx.x / 32 * 16 * MI;  // of this warp
   const T log2_scale = task.temperature.log2_scale();
-  using State = RowState<T, 2 * MI, DV>;
-  State state;
+  RowState<T, 2 * MI, DV> state;
   for_each_tile(work.first_tile, work.end_tile, work.full_tiles, [&](int tile, auto is_partial) {
     Scores scores = {};
     for (int slice = 0; slice < plan.slices; ++slice) {
@@ -42,8 +41,7 @@ __global__ void __launch_bounds__(forward_threads, 2)
       Product::multiply(stream.left() + first_row * slice_bytes, stream.right(), scores);
     }
     constexpr bool partial = decltype(is_partial)::value;
-    const auto values = work.template load_values<partial, State, tile_keys / 8>(tile);
-    work.template add<partial>(state, scores, values, tile, first_row, log2_scale);
+    work.template add<partial>(state, scores, tile, first_row, log2_scale);
   });
   work.template finish<2 * MI>(state, first_row, log2_scale, forward_threads);
 }

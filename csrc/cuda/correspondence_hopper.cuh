@@ -11,7 +11,6 @@
 
 #include "correspondence_tile.cuh"
 #include "prim_hopper.cuh"
-#include "softmax_matrix.cuh"
 
 namespace spcolor {
 
@@ -175,9 +174,8 @@ struct HopperConsumer {
 
 __device__ inline int uniform(int x) { return __shfl_sync(~0u, x, 0); }
 
-// Blocks as in forward_kernel, each of 64 queries for every consumer. E: type of the packed rows;
-// State: RowState or MatrixRowState, of DV values.
-template <class E, int DV, class State, int consumers>
+// Blocks as in forward_kernel, each of 64 queries for every consumer. E: type of the packed rows.
+template <class E, int DV, int consumers>
 __global__ void __launch_bounds__(HopperBlock<consumers>::threads,
                                   HopperBlock<consumers>::of_multiprocessor)
     hopper_forward_kernel(ForwardTask<float> task, HopperPlan plan,
@@ -206,13 +204,12 @@ __global__ void __launch_bounds__(HopperBlock<consumers>::threads,
   }
   prim::take_registers<Block::consumer_registers>();
   HopperConsumer<E, consumers> consumer(stream, warpgroup);
-  State state;
+  RowState<float, 2, DV> state;
   for_each_tile(first_tile, end_tile, uniform(work.full_tiles), [&](int tile, auto is_partial) {
     constexpr bool partial = decltype(is_partial)::value;
-    const auto values = work.template load_values<partial, State, hopper_keys / 8>(tile);
     float scores[1][hopper_keys / 8][4];
     consumer.multiply_tile(scores[0], tile + 1 == end_tile);
-    work.template add<partial>(state, scores, values, tile, first_row, log2_scale);
+    work.template add<partial>(state, scores, tile, first_row, log2_scale);
   });
   work.template finish<2>(state, first_row, log2_scale, Block::consumer_threads);
 #else
@@ -220,10 +217,11 @@ __global__ void __launch_bounds__(HopperBlock<consumers>::threads,
 #endif
 }
 
-template <class E, int DV, class State, int consumers>
-void launch_hopper_kernel(const ForwardTask<float>& task, const HopperPlan& plan, int chunks,
-                          cudaStream_t stream) {
+template <class E, int DV, int consumers>
+void launch_hopper_forward(const ForwardTask<float>& task, int slices, int shared_limit, int chunks,
+                           cudaStream_t stream) {
   using Block = HopperBlock<consumers>;
+  const HopperPlan plan = HopperPlan::of(Block{}, slices, shared_limit);
   const auto map_of = [&](const PackedSide<float>& side, int box_rows) {
     return prim::make_tensor_map(side.rows, side.pitch,
                                  uint64_t(task.images) * side.positions.length, box_rows);
@@ -231,19 +229,9 @@ void launch_hopper_kernel(const ForwardTask<float>& task, const HopperPlan& plan
   const prim::TensorMap query_map = map_of(task.query, Block::queries);
   const prim::TensorMap key_map = map_of(task.key, hopper_keys);
   const unsigned tiles = most_tiles(task.query.positions, Block::queries);
-  SPCOLOR_LAUNCH((hopper_forward_kernel<E, DV, State, consumers>),
+  SPCOLOR_LAUNCH((hopper_forward_kernel<E, DV, consumers>),
                  dim3(tiles * task.partials.splits, chunks, task.images), dim3(Block::threads),
                  plan.bytes, stream, task, plan, query_map, key_map);
-}
-
-template <class E, int DV, int consumers>
-void launch_hopper_forward(const ForwardTask<float>& task, int slices, int shared_limit, int chunks,
-                           cudaStream_t stream) {
-  const HopperPlan plan = HopperPlan::of(HopperBlock<consumers>{}, slices, shared_limit);
-  if constexpr (DV == matrix_values)
-    if (task.padded_values == matrix_columns)
-      return launch_hopper_kernel<E, DV, MatrixRowState, consumers>(task, plan, chunks, stream);
-  launch_hopper_kernel<E, DV, RowState<float, 2, DV>, consumers>(task, plan, chunks, stream);
 }
 
 }  // namespace spcolor

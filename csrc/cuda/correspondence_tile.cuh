@@ -112,21 +112,11 @@ struct TileWork {
     return tile.segment >= 0 && split < splits;
   }
 
-  // Starts to load what State needs of the values of tile t, of NI blocks of keys.
-  template <bool is_partial, class State, int NI>
-  __device__ auto load_values(int t) const {
-    const int first = t * NI * 8;
-    const T* value =
-        DV > 0 ? task.value + (first_key + first) * task.padded_values + writer.first_value()
-               : nullptr;
-    return State::template load<is_partial, NI>(value, task.padded_values, range.size() - first);
-  }
-
   // Adds the products of rows first_row.. of the tile and the keys of tile t. Those of keys beyond
   // the class may be anything.
-  template <bool is_partial, class State, class Values, int MI, int NI>
-  __device__ void add(State& state, T (&scores)[MI][NI][4], const Values& values, int t,
-                      int first_row, T log2_scale) const {
+  template <bool is_partial, class State, int MI, int NI>
+  __device__ void add(State& state, T (&scores)[MI][NI][4], int t, int first_row,
+                      T log2_scale) const {
     const int first = t * NI * 8, columns = range.size() - first;
     if (task.query.scale)
       apply_scale(scores, task.query.scale + first_query + first_row, tile.rows - first_row,
@@ -136,7 +126,10 @@ struct TileWork {
       state.add_poison(scores);
     }
     if constexpr (is_partial) fill_columns(scores, columns, -infinity<T>());
-    state.template add<is_partial>(scores, first, columns, values, log2_scale);
+    const T* value =
+        DV > 0 ? task.value + (first_key + first) * task.padded_values + writer.first_value()
+               : nullptr;
+    state.template add<is_partial>(scores, first, columns, value, task.padded_values, log2_scale);
   }
 
   // Writes the results of a thread's rows from first_row on; of several splits, the last block to

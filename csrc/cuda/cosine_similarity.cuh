@@ -70,7 +70,7 @@ void cosine_similarity(const Problem& problem, const CosineBlocks& blocks, Works
                        cudaStream_t stream) {
   using T = Sum<E>;
   const Packing packing = forward_packing(problem);
-  const auto vectors = unit_vectors_task<T>(problem, packing, 0, false, workspace);
+  const auto vectors = unit_vectors_task<T>(problem, packing, 0, workspace);
   if (workspace.is_measuring() || problem.images * problem.query_positions.length == 0) return;
   launch_unit_vectors<E>(vectors, stream);
   const CosineTask<T> task{packed_side(vectors.query, packing),

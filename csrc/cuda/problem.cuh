@@ -75,14 +75,16 @@ struct PackedSizes {
   }
 };
 
-// Values are padded to whole 16-byte chunks, and to eight where there are many.
-inline int padded_values(int values) { return values <= 3 ? 4 : int(ceil_div(values, 8)) * 8; }
+// So many values fill a chunk of 16 bytes with what pads them; more are padded to whole eights.
+constexpr int few_values = 3;
+inline int padded_values(int values) {
+  return values <= few_values ? 4 : int(ceil_div(values, 8)) * 8;
+}
 
-// Takes from `workspace` what packing both sides needs. for_matrix: values as MatrixRowState has
-// them.
+// Takes from `workspace` what packing both sides needs.
 template <class T>
 UnitVectorsTask<T> unit_vectors_task(const Problem& problem, const Packing& packing,
-                                     int counter_count, bool for_matrix, Workspace& workspace) {
+                                     int counter_count, Workspace& workspace) {
   const PackedSizes sizes(problem.query.channels, packing);
   UnitVectorsTask<T> task{};
   const auto side = [&](const Source& features, const Positions& positions) {
@@ -101,8 +103,7 @@ UnitVectorsTask<T> unit_vectors_task(const Problem& problem, const Packing& pack
   const int64_t classes = 2 * int64_t(problem.images) * problem.query_positions.classes;
   task.mean_channels = mean_slice(problem.query.channels, classes, in_chunks);
   task.value = problem.value;
-  task.for_matrix = for_matrix;
-  task.padded_values = for_matrix ? matrix_columns : padded_values(problem.value.channels);
+  task.padded_values = padded_values(problem.value.channels);
   if (problem.has_value)
     task.packed_value = workspace.take<T>(int64_t(problem.images) * problem.key_positions.length *
                                           task.padded_values);

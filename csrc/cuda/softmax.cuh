@@ -150,21 +150,11 @@ struct RowState : RowMaximum<T, R> {
   using RowMaximum<T, R>::maximum;
   T mass[R] = {}, warped[R][value_count] = {};
 
-  // Values of a tile's keys, whose loads wait for their use.
-  struct Values {
-    const T* first;
-    int pitch;
-  };
-  template <bool is_partial, int NI>
-  __device__ static Values load(const T* first, int pitch, int /*columns*/) {
-    return {first, pitch};
-  }
-
   // Adds scores [R / 2 blocks][NI blocks], -infinity beyond `columns` where the tile is partial.
-  // first is the first column's rank.
+  // first is the first column's rank, value its key's values, those of the next are `pitch` on.
   template <bool is_partial, int NI>
-  __device__ void add(const T (&scores)[R / 2][NI][4], int first, int columns, const Values& values,
-                      T log2_scale) {
+  __device__ void add(const T (&scores)[R / 2][NI][4], int first, int columns, const T* value,
+                      int pitch, T log2_scale) {
     T rescale[R];
     this->raise(scores, first, log2_scale, rescale);
     if constexpr (DV > 0) {
@@ -178,7 +168,7 @@ struct RowState : RowMaximum<T, R> {
           // Beyond the columns any value of the class will do: its weight is 0.
           if (is_partial && column >= columns) column = 0;
           T v[DV];
-          load_value(values.first + column * values.pitch, v);
+          load_value(value + column * pitch, v);
 #pragma unroll
           for (int r = 0; r < R; ++r) {
             // Not folded into one multiply-add: equal scores must give exactly 1 at any

@@ -8,7 +8,6 @@
 
 #include <cfloat>
 
-#include "matrix_values.cuh"
 #include "row_chunks.cuh"
 
 namespace spcolor {
@@ -32,7 +31,6 @@ struct UnitVectorsTask {
   Side<T> query, key;
   Source value;     // [B, M, D]; its channels are values
   T* packed_value;  // [B, M, Dp] in key order; null: there are no values
-  bool for_matrix;  // packed as MatrixRowState has them
   int images, padded_channels, padded_values;
   int mean_channels;  // of a block's slice
   bool center, normalize;
@@ -428,15 +426,11 @@ __device__ void pack_values(const UnitVectorsTask<T>& task) {
   for (int e = threadIdx.x; e < block_rows * task.padded_values; e += vector_threads) {
     const int rank = first + e / task.padded_values, d = e % task.padded_values;
     if (rank >= positions.length) return;
-    const int64_t from =
-        image * task.value.image_stride + positions.position(image, rank) * task.value.row_stride;
-    const auto value = [&](int of) {
-      return of < task.value.channels ? load_as<T>(task.value.data, task.value.element,
-                                                   from + of * task.value.channel_stride)
-                                      : T(0);
-    };
+    const int64_t from = image * task.value.image_stride +
+                         positions.position(image, rank) * task.value.row_stride +
+                         d * task.value.channel_stride;
     task.packed_value[(image * positions.length + rank) * task.padded_values + d] =
-        task.for_matrix ? T(matrix_value(d, value)) : value(d);
+        d < task.value.channels ? load_as<T>(task.value.data, task.value.element, from) : T(0);
   }
 }
 
