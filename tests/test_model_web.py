@@ -20,11 +20,12 @@ from starlette.testclient import TestClient
 
 from spcolor_model import engine
 from spcolor_model.cli import app as command
+from spcolor_model.explanation import explain
 from spcolor_model.web import server
 from spcolor_model.web.limits import Limits, RefusedError, check_name
 from spcolor_model.web.many_photos import ManyPhotos
 from spcolor_model.web.one_photo import OnePhoto
-from spcolor_model.web.regions import BRUSHES, drawn_regions
+from spcolor_model.web.regions import BRUSHES, drawn_edits, drawn_regions
 from spcolor_model.web.storage import Storage
 
 LIMITS = Limits(megapixels=MEGAPIXELS, megabytes=MEGABYTES, files=3)
@@ -306,8 +307,8 @@ def desk(site, tmp_path):
 
 def test_a_photo_is_coloured_at_its_full_size(desk, small_area):  # noqa: F811
     storage, request, target, reference = desk
-    both, file, maps, sheet, said = OnePhoto(storage, LIMITS, []).colour(
-        target, reference, *SETTINGS, None, None, "PNG", request, progress=lambda *_: None
+    both, file, maps, sheet, said, clicked = OnePhoto(storage, LIMITS, []).colour(
+        target, reference, *SETTINGS, None, None, "gray", "PNG", request, progress=lambda *_: None
     )
     expected = engine.colorize(target, reference, engine="match", prior="none").rgb
     saved = Path(file["value"])
@@ -316,33 +317,79 @@ def test_a_photo_is_coloured_at_its_full_size(desk, small_area):  # noqa: F811
     assert said.startswith("120 x 90 pixels.")
     assert len(maps) == 8
     assert Path(sheet["value"]).name == "old_sheet.png"
+    assert clicked == both[1]
     token = request.request.state.visitor
     for path in (*both, saved, sheet["value"], *(path for path, _ in maps)):
         assert storage.readable(token, path)
         assert not storage.readable(storage.admit(None), path)
 
 
-def test_regions_take_their_own_colours(desk, small_area):  # noqa: F811
+def stroke(brush: str, columns: slice, size: tuple[int, int] = (45, 60)) -> dict:
+    """A drawing of one brush over some columns of a canvas of half the photos' size."""
+    layer = np.zeros((*size, 4), np.uint8)
+    layer[:, columns] = (*bytes.fromhex(BRUSHES[brush][1:]), 255)
+    return {"layers": [Image.fromarray(layer)]}
+
+
+def test_drawn_regions_are_classes_of_their_own(desk, small_area):  # noqa: F811
     storage, request, target, reference = desk
-    halves = np.zeros((90, 120, 4), np.uint8)
-    halves[:, :60] = (*bytes.fromhex(BRUSHES[0][1:]), 255)
-    halves[:, 60:] = (*bytes.fromhex(BRUSHES[4][1:]), 255)
-    drawing = {"layers": [Image.fromarray(halves)]}
-    turned = {"layers": [Image.fromarray(halves[:, ::-1].copy())]}
-    assert np.unique(drawn_regions(drawing)).tolist() == [1, 5]
-    settings = ("match", "none", False, 22)
-    _, _, maps, _, _ = OnePhoto(storage, LIMITS, []).colour(
-        target, reference, *settings, drawing, turned, "JPEG", request, progress=lambda *_: None
-    )
-    classes = [np.asarray(Image.open(path)) for path, name in maps if name.startswith("classes")]
-    # One class left and the other right, and the other way round on the reference.
-    left, right = (x[x.shape[0] // 2, [9, -9]].astype(int) for x in classes)
-    assert abs(left - right[::-1]).max() < 12
-    assert abs(left[0] - left[1]).max() > 30
-    with pytest.raises(gr.Error, match="expected some on both photos"):
-        OnePhoto(storage, LIMITS, []).colour(
-            target, reference, *settings, drawing, None, "PNG", request, progress=lambda *_: None
-        )
+    more = ("gray", "PNG", request)
+    left, right = stroke("red", slice(0, 30)), stroke("red", slice(30, 60))
+    got = OnePhoto(storage, LIMITS, []).colour(target, reference, *SETTINGS, left, right, *more)
+    maps = {name: np.asarray(Image.open(path)) for path, name in got[2]}
+    classes = [picture for name, picture in maps.items() if name.startswith("classes")]
+    # One class on the left of the photo is that on the right of the reference.
+    sides = [x[x.shape[0] // 2, [20, -20]].astype(int) for x in classes]
+    assert abs(sides[0] - sides[1][::-1]).max() < 12
+    assert abs(sides[0][0] - sides[0][1]).max() > 30
+
+
+def test_what_is_drawn_on_the_photo_alone_stays_gray(desk, small_area):  # noqa: F811
+    storage, request, target, reference = desk
+    page = OnePhoto(storage, LIMITS, [])
+    drawing = stroke("blue", slice(0, 30))
+    for alone in ("gray", "own"):
+        got = page.colour(target, reference, *SETTINGS, drawing, None, alone, "PNG", request)
+        rgb = np.asarray(Image.open(got[1]["value"])).astype(int)
+        inside = rgb[:, :50]
+        wanted = coffee()[:, :50].astype(int) if alone == "own" else inside.mean(-1, keepdims=True)
+        assert abs(inside - wanted).max() <= 3
+        assert np.ptp(rgb[:, 70:], axis=-1).max() > 10
+    with pytest.raises(gr.Error, match="expected blue on the photo too"):
+        page.colour(target, reference, *SETTINGS, None, drawing, "gray", "PNG", request)
+
+
+def test_drawings_become_edits_of_the_photos_size():
+    edits = drawn_edits(stroke("cyan", slice(0, 30)), None, ((90, 120), (7, 9)))
+    assert list(edits.regions) == ["cyan"]
+    assert edits.regions["cyan"].color == "gray"
+    inside = edits.regions["cyan"].target[0].fill((90, 120))
+    assert inside[:, :60].all()
+    assert not inside[:, 60:].any()
+    assert drawn_edits(None, {"layers": []}, ((9, 9), (9, 9))) is None
+
+
+def test_a_clicked_point_is_explained(desk, small_area):  # noqa: F811
+    storage, request, target, reference = desk
+    page = OnePhoto(storage, LIMITS, [])
+    clicked = SimpleNamespace(index=(60, 45))
+    with pytest.raises(gr.Error, match="not kept any more"):
+        page.points.explain(request, clicked)
+    page.colour(target, reference, *SETTINGS, None, None, "gray", "PNG", request)
+    pictures, said = page.points.explain(request, clicked)
+    expected = explain(target, reference, [(60, 45)], engine="match", prior="none").points[0]
+    x, y = expected.best
+    captions = [caption for _, caption in pictures]
+    assert f"Point 1, with classes: best at {x},{y}" in captions
+    assert len(captions) == 4
+    assert "point 60,45" in said
+    other = SimpleNamespace(request=request.request, session_hash="other")
+    with pytest.raises(gr.Error, match="not kept any more"):
+        page.points.explain(other, clicked)
+    for index in range(4):
+        page.points.keep(f"later {index}", None)
+    with pytest.raises(gr.Error, match="not kept any more"):
+        page.points.explain(request, clicked)
 
 
 def test_strokes_are_read_by_their_colour():
@@ -395,7 +442,7 @@ def test_a_batch_that_is_stopped_packs_what_is_done(desk, small_area):  # noqa: 
 
 def test_what_is_missing_is_said(desk):
     storage, request, target, reference = desk
-    more = (*SETTINGS, None, None, "PNG", request)
+    more = (*SETTINGS, None, None, "gray", "PNG", request)
     for photos, missing in (((None, reference), "photo to colour"), ((target, None), "reference")):
         with pytest.raises(gr.Error, match=missing):
             OnePhoto(storage, LIMITS, []).colour(*photos, *more)

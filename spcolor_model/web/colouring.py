@@ -6,17 +6,18 @@ Dimensions: H rows and W columns of a photo.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ..batch import MOST_UNRELATED
-from ..engine import Colorization, colorize, has_color, make_prior
+from ..engine import Colorization, has_color
+from ..explanation import Explanation, explain
 from ..files import write_whole
 from ..images import read_image
-from ..prior import MaskPrior, Prior
+from ..regions import Edits
 
 # Longest side of what the page shows; a result is saved at its full size.
 SHOWN_SIDE = 1400
@@ -32,39 +33,23 @@ class Choice:
         engine: one of `spcolor_model.engine.ENGINES`.
         prior: "clusters" or "none".
         num_segments: number of clusters, fitted to the pair; None is the engine's own prior.
-        masks: regions [H, W] that were drawn on target and reference, which take its place.
+        edits: regions that were drawn, or None.
     """
 
     engine: str = "trained"
     prior: str = "clusters"
     num_segments: int | None = None
-    masks: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-
-    def with_masks(self, target: np.ndarray | None, reference: np.ndarray | None) -> Choice:
-        """Return the choice with regions [H, W] that were drawn, None where none were.
-
-        Raises:
-            ValueError: regions on one of the photos alone.
-        """
-        if (target is None) != (reference is None):
-            raise ValueError("Regions: expected some on both photos, got one without any.")
-        return replace(self, masks=(target, reference))
-
-    def make_prior(self) -> Prior | None:
-        """Return the prior that was chosen."""
-        if self.masks[0] is not None:
-            return MaskPrior(self.masks)
-        return make_prior(self.prior, self.num_segments)
+    edits: Edits | None = None
 
 
-def colour(target: Path, reference: Path, choice: Choice) -> tuple[Colorization, list[str]]:
-    """Colour one photo; return the result and what is doubtful about it.
+def colour(target: Path, reference: Path, choice: Choice) -> Explanation:
+    """Colour one photo, so that single points of it can be explained afterwards.
 
     Example:
-        >>> result, remarks = colour(Path("old.jpg"), Path("new.jpg"), Choice())
+        >>> colour(Path("old.jpg"), Path("new.jpg"), Choice()).colorization.rgb.shape
+        (768, 1024, 3)
     """
-    result = colorize(target, reference, engine=choice.engine, prior=choice.make_prior())
-    return result, remarks(result)
+    return explain(target, reference, **vars(choice))
 
 
 def remarks(result: Colorization) -> list[str]:

@@ -21,6 +21,10 @@ CSS = """
 .pictures .caption-label {max-width: 100%; white-space: normal; text-align: left}
 #examples button {aspect-ratio: 3 / 2}
 .buttons {align-items: stretch}
+@media (max-width: 640px) {
+  .pictures .grid-container {grid-template-columns: repeat(2, 1fr) !important}
+  .pictures .caption-label {font-size: 11px; padding: 2px 4px}
+}
 """
 
 

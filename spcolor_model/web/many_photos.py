@@ -55,7 +55,7 @@ class ManyPhotos(Desk):
                 said.append(f"Stopped after {index} of {len(targets)} photos.")
                 break
             try:
-                result, remarks = colouring.colour(target, Path(reference), chosen)
+                result = colouring.colour(target, Path(reference), chosen).colorization
             except ValueError as error:
                 said.append(f"Not coloured: {shown(str(error))}")
             else:
@@ -63,7 +63,9 @@ class ManyPhotos(Desk):
                 done[name] = folder / name
                 write_image(done[name], result.rgb)
                 pictures.append((self.picture(result.rgb, token), name))
-                said.extend(f"{shown(target.name)}: {remark}" for remark in remarks)
+                said.extend(
+                    f"{shown(target.name)}: {remark}" for remark in colouring.remarks(result)
+                )
             yield list(pictures), _lines(said), gr.skip()
         archive = folder / "coloured.zip" if done else None
         if archive:

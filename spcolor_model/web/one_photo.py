@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import gradio as gr
 from ..color import gray_rgb, rgb_to_lab
 from ..images import read_image, write_image
 from ..sheet import draw_sheet, panels
-from . import colouring, parts
+from . import colouring, parts, points
 from .desk import Desk, choice, require, to_save, visitor
 from .examples import Example
 from .limits import Limits, shown
-from .regions import BRUSHES, drawn_regions
+from .regions import BRUSHES, drawn_edits
 from .storage import Storage
 
 _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif"}
+_ALONE = [("Stays gray", "gray"), ("Keeps the colours it has", "own")]
 _RESULT = 620
 _CANVAS = 480
 # Longest side of what is drawn on: a phone has to load and to keep it.
@@ -35,6 +37,7 @@ class OnePhoto(Desk):
     def __init__(self, storage: Storage, limits: Limits, examples: list[Example]) -> None:
         super().__init__(storage, limits)
         self.examples = examples
+        self.points = points.Points(storage, limits)
 
     def take_example(self, request: gr.Request, chosen: gr.SelectData) -> tuple[str, ...]:
         """Return target and reference of an example, each as shown and its path."""
@@ -54,6 +57,7 @@ class OnePhoto(Desk):
         segments: int,
         target_drawing: dict | None,
         reference_drawing: dict | None,
+        alone: str,
         suffix: str,
         request: gr.Request,
         progress: Any = gr.Progress(),  # noqa: B008 - Gradio finds it by this default
@@ -61,17 +65,21 @@ class OnePhoto(Desk):
         """Colour one photo.
 
         Returns:
-            Both halves of the comparison, file to save, panels, sheet to save, remarks.
+            Both halves of the comparison, file to save, panels, sheet to save, remarks, and the
+            photo whose points can be clicked.
         """
         require(photo_to_colour=target, colour_reference=reference)
         token = visitor(request)
-        masks = (drawn_regions(target_drawing), drawn_regions(reference_drawing))
         progress(0.1, "Colouring")
         try:
-            chosen = choice(engine, prior, fitted, segments).with_masks(*masks)
-            result, remarks = colouring.colour(Path(target), Path(reference), chosen)
+            sizes = tuple(read_image(photo).shape[:2] for photo in (target, reference))
+            edits = drawn_edits(target_drawing, reference_drawing, sizes, alone)
+            chosen = replace(choice(engine, prior, fitted, segments), edits=edits)
+            explanation = colouring.colour(Path(target), Path(reference), chosen)
         except ValueError as error:
             raise gr.Error(shown(str(error)), print_exception=False) from error
+        result = explanation.colorization
+        self.points.keep(request.session_hash, explanation)
         progress(0.8, "Saving")
         folder, stem = self.storage.new_folder(token), Path(target).stem
         coloured = folder / f"{stem}_coloured{_SUFFIXES[suffix]}"
@@ -83,12 +91,14 @@ class OnePhoto(Desk):
             for caption, picture in panels(result).items()
         ]
         height, width = result.rgb.shape[:2]
+        coloured_picture = self.picture(result.rgb, token)
         return (
-            (self.picture(result.gray, token), self.picture(result.rgb, token)),
+            (self.picture(result.gray, token), coloured_picture),
             to_save(coloured),
             maps,
             to_save(sheet),
-            " ".join([f"{width} x {height} pixels.", *remarks]),
+            " ".join([f"{width} x {height} pixels.", *colouring.remarks(result)]),
+            coloured_picture,
         )
 
     def canvas(self, target: str | None, reference: str | None, request: gr.Request) -> tuple:
@@ -132,7 +142,10 @@ def build(handlers: OnePhoto) -> None:
     with gr.Accordion("Regions: say what belongs together", open=False) as regions:
         gr.Markdown(
             "Paint over a thing in both photos with one colour of brush: it takes its colours from "
-            "there alone."
+            "there alone, and nothing else does. What you paint on the photo alone takes none."
+        )
+        alone = gr.Radio(
+            _ALONE, value="gray", label="What is painted on the photo alone", elem_id="alone"
         )
         with gr.Row():
             drawings = [
@@ -153,6 +166,7 @@ def build(handlers: OnePhoto) -> None:
         with gr.Row():
             save = parts.save_button("Save the result, full size", "save", variant="primary")
             save_sheet = parts.save_button("Save all pictures as one sheet", "save_sheet")
+        clicked = points.build(handlers.points)
         maps = parts.pictures("How it came about", "maps")
 
     photos = [target_box, target, reference_box, reference]
@@ -168,8 +182,8 @@ def build(handlers: OnePhoto) -> None:
         lambda: gr.update(visible=True), None, results, show_progress="hidden"
     ).then(
         handlers.colour,
-        [target, reference, *settings, *drawings, suffix],
-        [compared, save, maps, save_sheet, said],
+        [target, reference, *settings, *drawings, alone, suffix],
+        [compared, save, maps, save_sheet, said, clicked],
         show_progress_on=compared,
         **parts.MODEL,
     )
@@ -184,7 +198,7 @@ def _canvas(label: str, name: str) -> gr.ImageEditor:
         transforms=[],
         layers=False,
         height=_CANVAS,
-        brush=gr.Brush(colors=list(BRUSHES), default_size=24, color_mode="fixed"),
+        brush=gr.Brush(colors=list(BRUSHES.values()), default_size=24, color_mode="fixed"),
         buttons=["fullscreen"],
         elem_id=name,
     )

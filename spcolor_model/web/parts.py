@@ -65,6 +65,7 @@ def photo_box(desk: Desk, label: str, name: str) -> tuple[gr.Image, gr.State]:
         image_mode=None,
         sources=["upload", "clipboard"],
         height=_BOX,
+        min_width=280,
         placeholder="Drop a photo here, or click to choose one",
         buttons=["fullscreen"],
         elem_id=name,

@@ -19,6 +19,8 @@ from visitors import ROOT, Visitor, read, running_browser, running_server
 
 from spcolor_model import colorize
 from spcolor_model.demo import photos
+from spcolor_model.prior import DEFAULT_SEGMENTS
+from spcolor_model.sheet import class_colors
 
 OUT = ROOT / "out" / "page"
 VISITORS = 20
@@ -92,6 +94,20 @@ def test_upload_colour_and_download(visit, pairs):
     shoot(visitor, "3_classes")
 
 
+def test_a_point_is_explained(visit, pairs):
+    visitor = visit()
+    visitor.choose_pair(*pairs[0])
+    visitor.choose("Matching alone")
+    visitor.colour()
+    photo = visitor.page.locator("#clicked img")
+    photo.scroll_into_view_if_needed()
+    place = photo.bounding_box()
+    photo.click(position={"x": place["width"] * 0.45, "y": place["height"] * 0.3})
+    visitor.page.locator("#points").get_by_text("with classes: best at").first.wait_for()
+    assert visitor.page.locator("#points img").count() == 4
+    shoot(visitor, "11_point")
+
+
 def test_an_example(visit):
     visitor = visit()
     visitor.page.locator("#examples button").nth(1).click()
@@ -122,6 +138,11 @@ def test_regions_are_drawn(visit, pairs):
     shoot(visitor, "5_drawn")
     visitor.colour()
     shoot(visitor, "6_regions")
+    # The drawn region is the last class, whose colour is that of its number.
+    sheet = read(visitor.save("save_sheet")[1])
+    drawn = class_colors(np.array(DEFAULT_SEGMENTS + 1))
+    for panel in (sheet[:324, 720:1080], sheet[:324, 1080:]):
+        assert (panel == drawn).all(-1).sum() > 100
 
 
 def test_hostile_uploads_are_refused_aloud(visit, pairs, tmp_path):
@@ -152,9 +173,7 @@ def test_two_visitors_at_once(visit, pairs):
         name, saved = visitor.save()
         assert name == f"{pair[0].stem}_coloured.png"
         assert read(saved).shape == read(pair[0]).shape
-    file = both[0].page.locator("#save").get_attribute("href") or next(
-        url for url in reversed(both[0].asked) if "_coloured.png" in url
-    )
+    file = both[0].page.locator("#result img").last.get_attribute("src")
     assert both[0].context.request.get(file).status == 200
     assert both[1].context.request.get(file).status == 404
 
