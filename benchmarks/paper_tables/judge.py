@@ -25,6 +25,7 @@ from spcolor_model.evaluation.networks import CHOICES
 from spcolor_model.evaluation.report import notes, summary
 
 from .pictures import STDERR
+from .sheet import save_sheet
 
 
 def make_parser(table: str, description: str) -> argparse.ArgumentParser:
@@ -76,7 +77,7 @@ class Judged(NamedTuple):
 
 
 def judge(folders: Mapping[str, Path], truth: Path, options: argparse.Namespace) -> Judged:
-    """Evaluate folders by name against the truth's."""
+    """Evaluate folders by name against the truth's, and save a sheet of their pictures."""
     networks = find_networks(options.features)
     pictures = true_pictures(truth)
     systems = {name: match_pictures(folder, pictures) for name, folder in folders.items()}
@@ -91,5 +92,6 @@ def judge(folders: Mapping[str, Path], truth: Path, options: argparse.Namespace)
             console=STDERR,
         )
     ]
+    save_sheet(options.out / "pictures.jpg", folders, truth)
     reading = {"classes_given": classes is not None, "true_answer": options.true_answer}
     return Judged(found, networks, reading)
