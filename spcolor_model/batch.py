@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +11,11 @@ import numpy as np
 from .engine import Engine, colorize
 from .images import EXTENSIONS, list_images, write_image
 from .prior import Prior
+from .regions import Edits
 from .sheet import save_sheet
 
 # Share of a photo that may be unrelated unremarked.
-_MOST_UNRELATED = 0.5
+MOST_UNRELATED = 0.5
 
 
 class Job(NamedTuple):
@@ -34,7 +35,7 @@ def plan(
     reference: Path,
     output: Path,
     *,
-    masks: tuple[Path | None, ...] = (),
+    masks: Sequence[Path | None] = (),
     sheet: bool = False,
 ) -> list[Job]:
     """List the photos to colour.
@@ -57,13 +58,12 @@ def plan(
     if reference.is_dir():
         raise ValueError(f"REFERENCE: expected a photo, got the folder {reference}")
     jobs = _jobs(target, output)
-    inputs = {path.resolve() for path in (reference, *masks) if path is not None}
-    inputs |= {job.target.resolve() for job in jobs}
+    inputs = [reference, *masks, *(job.target for job in jobs)]
     written = {}
     for job in jobs:
-        for path in (job.output, job.sheet) if sheet else (job.output,):
-            if path.resolve() in inputs:
-                raise ValueError(f"--output: expected a path that is no input, got {path}")
+        paths = (job.output, job.sheet) if sheet else (job.output,)
+        check_outputs(paths, inputs)
+        for path in paths:
             other = written.setdefault(path, job).target
             if other != job.target:
                 raise ValueError(
@@ -73,19 +73,35 @@ def plan(
     return jobs
 
 
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Check that no result would replace an input file.
+
+    Raises:
+        ValueError: naming the path.
+
+    Example:
+        >>> check_outputs([Path("out.png")], [Path("old.jpg"), None])
+    """
+    read = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path.resolve() in read:
+            raise ValueError(f"--output: expected a path that is no input, got {path}")
+
+
 def colorize_file(
     job: Job,
     reference: np.ndarray,
     engine: Engine,
     prior: Prior | None,
     *,
+    edits: Edits | None = None,
     sheet: bool,
     warn: Callable[[str], None],
 ) -> Iterator[Path]:
     """Colour one file with a reference [H, W, 3] uint8; yield the paths written."""
-    result = colorize(job.target, reference, engine=engine, prior=prior)
+    result = colorize(job.target, reference, engine=engine, prior=prior, edits=edits)
     unrelated = result.match.unrelated.float().mean().item()
-    if unrelated > _MOST_UNRELATED:
+    if unrelated > MOST_UNRELATED:
         warn(f"{job.target}: the reference has nothing for {unrelated:.0%} of it")
     write_image(job.output, result.rgb)
     yield job.output

@@ -16,6 +16,7 @@ from .color import gray_rgb, lab_to_rgb, rgb_to_lab
 from .images import as_mask, as_rgb
 from .matching import Match
 from .prior import ClusterPrior, MaskPrior, NoPrior, Prior
+from .regions import EditedPrior, Edits, Recolor, load_edits
 
 ImageLike = str | Path | Image.Image | np.ndarray
 ENGINES = ("trained", "match")
@@ -97,6 +98,7 @@ def colorize(
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
     reference_mask: ImageLike | None = None,
+    edits: Edits | str | Path | None = None,
 ) -> Colorization:
     """Colour a photo with the colours of a reference photo (paper fig. 2).
 
@@ -112,6 +114,8 @@ def colorize(
         num_segments: number of clusters, fitted to the pair; where None the engine's own prior is
             used. For prior="clusters" alone.
         target_mask, reference_mask: for prior="masks"; pixels of equal value are one class.
+        edits: regions, pairs of classes and colours that stay, on top of any prior; or a file of
+            them (`load_edits`).
 
     Returns:
         A `Colorization`; `.rgb` is the picture. The same input gives the same picture.
@@ -126,9 +130,18 @@ def colorize(
     """
     chosen_prior = make_prior(prior, num_segments, target_mask, reference_mask)
     chosen_engine = make_engine(engine)
-    luminance, _ = rgb_to_lab(as_rgb("target", target))
+    luminance, own_ab = rgb_to_lab(as_rgb("target", target))
     reference_rgb = as_rgb("reference", reference)
-    found = chosen_engine(luminance, reference_rgb, chosen_prior)
+    if edits is None:
+        found = chosen_engine(luminance, reference_rgb, chosen_prior)
+    else:
+        edits = edits if isinstance(edits, Edits) else load_edits(edits)
+        recolor = Recolor(edits, own_ab)
+        if edits.change_classes:
+            sizes = (luminance.shape, reference_rgb.shape[:2])
+            chosen_prior = EditedPrior(chosen_prior or _own_prior(chosen_engine), edits, sizes)
+        found = chosen_engine(luminance, reference_rgb, chosen_prior)
+        found = found._replace(ab=recolor(found.ab))
     return Colorization(
         lab_to_rgb(luminance, found.ab),
         gray_rgb(luminance),
@@ -137,6 +150,16 @@ def colorize(
         found.reference_labels,
         found.match,
     )
+
+
+def _own_prior(engine: Engine) -> Prior:
+    """Return the prior that an engine uses where it gets none."""
+    prior = getattr(engine, "prior", None)
+    if prior is None:
+        raise ValueError(
+            "prior: expected one, as the classes are edited and the engine has no `prior`"
+        )
+    return prior
 
 
 def make_engine(engine: str | Engine, weights: str | Path | None = None) -> Engine:

@@ -15,7 +15,10 @@ from torch import Tensor
 from spcolor_ops import segment_correspondence
 
 from .features import MATCHING_LEVELS, WorkingImage, joint_features, resize
+from .operands import Observer, Operands
 from .prior import ClassMaps
+
+_TEMPERATURE = 0.01
 
 
 class Match(NamedTuple):
@@ -73,7 +76,11 @@ def match_inputs(
 
 
 def match(
-    target: WorkingImage, reference: WorkingImage, reference_ab: np.ndarray, maps: ClassMaps
+    target: WorkingImage,
+    reference: WorkingImage,
+    reference_ab: np.ndarray,
+    maps: ClassMaps,
+    observe: Observer | None = None,
 ) -> Match:
     """Warp the reference's colours to the target, each class from its own class only.
 
@@ -81,16 +88,26 @@ def match(
     the warped ab (eq. 7-9), S_w (eq. 10) and the aligned S'_clR (eq. 12-13); then
     S = S_w S_clT S'_clR (eq. 14).
 
-    Args, shapes: as `match_inputs`.
+    Args, shapes: as `match_inputs`; `observe` is called with what is matched, as `Operands`.
 
     Example:
         >>> match(target, reference, ab, maps).ab.shape
         torch.Size([2, 56, 72])
     """
     inputs = match_inputs(target, reference, reference_ab, maps)
-    # The published network centres each class before the cosine; eq. 6 does not say so.
-    out = segment_correspondence(*inputs, num_segments=maps.num_segments, center=True)
     grid = target.grid
+    # The published network centres each class before the cosine; eq. 6 does not say so.
+    operands = Operands(
+        *(x[0] for x in inputs), maps.num_segments, _TEMPERATURE, True, grid, reference.grid
+    )
+    if observe is not None:
+        observe(operands)
+    out = segment_correspondence(
+        *inputs,
+        num_segments=operands.num_segments,
+        temperature=operands.temperature,
+        center=operands.center,
+    )
     _, target_confidence = maps.of(0, grid)
     warped = out.warped[0].T.unflatten(1, grid)
     return Match(

@@ -17,6 +17,7 @@ from spcolor_ops import _checks
 
 from .losses import lab_to_rgb
 from .networks import Backbone, ColorVidNet, WarpNet
+from .operands import Observer
 
 # ColorVidNet sees L around 0.
 _MIDDLE_LUMINANCE = 50.0
@@ -130,6 +131,7 @@ class SPColor(nn.Module):
         classes: Classes,
         reference_classes: Classes,
         num_segments: int | None = None,
+        observe: Observer | None = None,
     ) -> Prediction:
         """Predict ab. Target and reference may differ in size.
 
@@ -140,6 +142,7 @@ class SPColor(nn.Module):
             classes: of the target.
             reference_classes: of the reference.
             num_segments: number of classes K of another prior than the one in training.
+            observe: as in `WarpNet.forward`.
 
         Raises:
             TypeError, ValueError: naming the argument, what was expected and what came.
@@ -168,6 +171,7 @@ class SPColor(nn.Module):
             reference_classes.labels,
             classes.confidence,
             reference_classes.confidence,
+            observe=observe,
             **options,
         )
         enlarged = F.interpolate(warped, luminance.shape[2:], mode="nearest")

@@ -5,6 +5,7 @@ Dimensions: H rows and W columns of a photo, h rows and w columns of a feature g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,23 @@ def save_sheet(path: str | Path, colorization: Colorization) -> None:
 
 def draw_sheet(colorization: Colorization) -> np.ndarray:
     """Return the sheet of `save_sheet` as [height, width, 3] uint8."""
-    panels = [(caption, _panel(picture)) for caption, picture in _pictures(colorization).items()]
-    rows = -(-len(panels) // _COLUMNS)
+    return draw_panels(list(panels(colorization).items()))
+
+
+def draw_panels(pictures: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Return captions and pictures [.., .., 3] uint8, four in a row, as [height, width, 3] uint8.
+
+    Example:
+        >>> draw_panels([("a photo", rgb)]).shape
+        (324, 1440, 3)
+    """
+    fitted = [(caption, _panel(picture)) for caption, picture in pictures]
+    rows = -(-len(fitted) // _COLUMNS)
     cell = (_PANEL[0], _PANEL[1] + _CAPTION)
     sheet = Image.new("RGB", (cell[0] * _COLUMNS, cell[1] * rows), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
-    for index, (caption, picture) in enumerate(panels):
+    for index, (caption, picture) in enumerate(fitted):
         left, top = index % _COLUMNS * cell[0], index // _COLUMNS * cell[1]
         sheet.paste(picture, (left, top + _CAPTION))
         draw.text((left + 4, top + 3), caption, fill="black", font=font)
@@ -64,8 +75,13 @@ def class_colors(labels: np.ndarray) -> np.ndarray:
     return np.where(labels[..., None] >= 0, lab_to_rgb(luminance, chroma), 0).astype(np.uint8)
 
 
-def _pictures(colorization: Colorization) -> dict[str, np.ndarray]:
-    """Return each panel's caption and picture [.., .., 3] uint8."""
+def panels(colorization: Colorization) -> dict[str, np.ndarray]:
+    """Return the sheet's captions and pictures [.., .., 3] uint8, each of its own size.
+
+    Example:
+        >>> panels(colorize("gray.jpg", "colour.jpg"))["result"].shape
+        (768, 1024, 3)
+    """
     found = colorization.match
     labels = colorization.target_labels.masked_fill(found.unrelated, -1)
     unrelated = found.unrelated.float().mean().item()
@@ -74,15 +90,20 @@ def _pictures(colorization: Colorization) -> dict[str, np.ndarray]:
         "reference": colorization.reference,
         "classes of the target (unrelated black)": class_colors(labels.numpy()),
         "classes of the reference": class_colors(colorization.reference_labels.numpy()),
-        "warped colour": _warped(colorization),
+        "warped colour": warped_rgb(colorization),
         f"similarity S, median {found.confidence.median():.2f}": _gray(found.confidence),
         "result": colorization.rgb,
         f"unrelated (white), {unrelated:.0%}": _gray(found.unrelated.float()),
     }
 
 
-def _warped(colorization: Colorization) -> np.ndarray:
-    """Return the warped ab, before any filling, with the luminance of its grid cells."""
+def warped_rgb(colorization: Colorization) -> np.ndarray:
+    """Return the warped ab, before any filling, with the luminance of its grid cells [h, w, 3].
+
+    Example:
+        >>> warped_rgb(colorize("gray.jpg", "colour.jpg")).shape
+        (112, 144, 3)
+    """
     ab = colorization.match.ab.permute(1, 2, 0).numpy()
     height, width = ab.shape[:2]
     gray = np.asarray(Image.fromarray(colorization.gray).resize((width, height), Image.BOX))

@@ -21,6 +21,7 @@ from .filling import EdgeAwareFiller, Filler
 from .matching import Match
 from .model import Classes, SPColor
 from .networks import load_backbone
+from .operands import Observer
 from .prior import ClassMaps, Prior
 from .prior.tensor import PairPrior
 from .training.build import build_generator, build_prior
@@ -104,7 +105,11 @@ class TrainedEngine:
 
     @torch.inference_mode()
     def __call__(
-        self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None = None
+        self,
+        luminance: np.ndarray,
+        reference: np.ndarray,
+        prior: Prior | None = None,
+        observe: Observer | None = None,
     ) -> Estimate:
         """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8."""
         colour = WorkingImage(reference, self.area)
@@ -121,6 +126,7 @@ class TrainedEngine:
             *(x.to(device) for x in colour_lab),
             *(_classes(maps, index, image, device) for index, image in enumerate(seen)),
             num_segments=maps.num_segments,
+            observe=observe,
         )
         ab = prediction.ab[0].float().cpu().permute(1, 2, 0).numpy()
         ab = cv2.resize(ab, luminance.shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -132,9 +138,14 @@ class TrainedEngine:
             ab, *(_labels(maps, index, image) for index, image in enumerate(seen)), match
         )
 
+    def trust(self, match: Match) -> np.ndarray:
+        """Return how far the result follows the networks, and not regional means, [h, w]."""
+        confidence = match.confidence.numpy()
+        return np.ones_like(confidence) if self.filler is None else trust(confidence)
+
     def _with_regions(self, ab: np.ndarray, match: Match, luminance: np.ndarray) -> np.ndarray:
         """Return ab [H, W, 2] that is the filler's where little is alike."""
-        trusted = trust(match.confidence.numpy())
+        trusted = self.trust(match)
         if trusted.min() == 1:
             return ab
         trusted = cv2.resize(trusted, luminance.shape[::-1])[..., None]

@@ -48,6 +48,9 @@ def colorize(
     num_segments: Annotated[
         int | None, typer.Option(help="Number of clusters, fitted to the pair.", min=1)
     ] = None,
+    edits: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: regions, pairs of classes, kept colours.")
+    ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also save what led to it.")] = False,
 ) -> None:
     """Colour TARGET with the colours of REFERENCE.
@@ -59,10 +62,13 @@ def colorize(
     from ..batch import colorize_file, plan
     from ..engine import has_color, make_engine, make_prior
     from ..images import read_image
+    from ..regions import load_edits
 
     try:
         masks = (target_mask, reference_mask)
-        jobs = plan(target, reference, output, masks=masks, sheet=sheet)
+        chosen_edits = load_edits(edits) if edits is not None else None
+        inputs = [*masks, edits, *(chosen_edits.files if chosen_edits else ())]
+        jobs = plan(target, reference, output, masks=inputs, sheet=sheet)
         reference_rgb = read_image(reference)
         chosen_prior = make_prior(prior.value, num_segments, *masks)
         chosen_engine = make_engine(engine.value, weights)
@@ -75,7 +81,13 @@ def colorize(
         for job in progress.track(jobs, description="colorize"):
             try:
                 for written in colorize_file(
-                    job, reference_rgb, chosen_engine, chosen_prior, sheet=sheet, warn=warn
+                    job,
+                    reference_rgb,
+                    chosen_engine,
+                    chosen_prior,
+                    edits=chosen_edits,
+                    sheet=sheet,
+                    warn=warn,
                 ):
                     typer.echo(written)
             except (OSError, TypeError, ValueError) as error:

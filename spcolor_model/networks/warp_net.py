@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from spcolor_ops import _checks, segment_correspondence
 
+from ..operands import Observer, Operands
+
 # Sizes of the four maps over that of the last.
 _SCALES = (8, 4, 2, 1)
 
@@ -92,6 +94,7 @@ class WarpNet(nn.Module):
         center: bool = True,
         precision: str | None = None,
         backend: str | None = None,
+        observe: Observer | None = None,
     ) -> Tensor:
         """Match and warp. Target and reference may differ in size.
 
@@ -110,6 +113,7 @@ class WarpNet(nn.Module):
                 before the cosine, so that matching starts from what they know; none in the paper.
             reference_anchor: likewise, of the reference's H and W.
             temperature, center, precision, backend: as in `segment_correspondence`.
+            observe: called with the `Operands` of each image before they are matched.
 
         Returns:
             [B, 3, H/4, W/4] of the target's size: warped a, warped b and S. All are 0 where the
@@ -129,12 +133,18 @@ class WarpNet(nn.Module):
         _check_prior("reference", reference_labels, reference_confidence, batch)
         ab = F.avg_pool2d(reference_ab, 4)
         confidence = _nearest(reference_confidence.to(ab.dtype), grid)
-        out = segment_correspondence(
+        inputs = (
             self._query(self.theta_class, target_features, target_anchor),
             self._query(self.phi_class, reference_features, reference_anchor),
             torch.cat([ab, confidence[:, None]], dim=1).flatten(2).transpose(1, 2),
             _nearest_labels(target_labels, target_grid),
             _nearest_labels(reference_labels, grid),
+        )
+        if observe is not None:
+            for one in zip(*inputs, strict=True):
+                observe(Operands(*one, num_segments, temperature, center, target_grid, grid))
+        out = segment_correspondence(
+            *inputs,
             num_segments=num_segments,
             temperature=temperature,
             center=center,
