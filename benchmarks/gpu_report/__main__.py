@@ -34,8 +34,11 @@ AMD_SHARED_MEMORY = 65_536
 # of the gradients of sm_90 in tf32x3 are beside their products, and yet faster on an H200 than any
 # tile without them (docs/performance.md).
 KNOWN_SPILLS = {
+    ("sm_80", "cuda", "layout"): 4,
+    ("sm_90", "cuda", "layout"): 4,
     ("sm_90", "triton", "query_gradient"): 66,
     ("sm_90", "triton", "key_gradient"): 39,
+    ("sm_100", "triton", "key_gradient"): 7,
     ("sm_100", "triton", "unit_vectors"): 4,
     ("sm_100", "cuda", "unit_vectors"): 6,
     ("sm_120", "cuda", "class_means"): 2,

@@ -81,7 +81,10 @@ BACKWARD = {
         "double": Tile(16, 16, 32, 4, 1, 64),
     },
 }
-BACKWARD["sm_100"] = BACKWARD["sm_90"] | {"half": Tile(64, 32, 128, 4, 1, 128)}
+BACKWARD["sm_100"] = BACKWARD["sm_90"] | {
+    "half": Tile(64, 32, 128, 4, 1, 128),
+    "tf32x3": Tile(16, 32, 64, 4, 1, 128),
+}
 _SMALL_CLASSES = 4  # tiles: classes below that many waste less of smaller tiles
 _MOST_SPLITS = 8
 _FEWEST_WARPS = 4  # Hopper's matrix instruction is one of four warps
