@@ -5,6 +5,8 @@ Dimensions: H rows and W columns of the target.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .color import gray_rgb, rgb_to_lab
@@ -13,6 +15,7 @@ from .features import WorkingImage
 from .filling import EdgeAwareFiller, Filler
 from .matching import match
 from .prior import ClusterPrior, Prior
+from .references import as_list
 
 
 class MatchEngine:
@@ -20,7 +23,7 @@ class MatchEngine:
 
         ab = filler(warped ab, S, L),    S = S_w S_clT S'_clR    (paper eq. 5-14)
 
-    Its own prior is `ClusterPrior`: 22 clusters, fitted to the pair.
+    Its own prior is `ClusterPrior`: 22 clusters, fitted to all photos together.
 
     Args:
         filler: what makes full-resolution ab of the match; an edge-aware filter where None.
@@ -33,13 +36,16 @@ class MatchEngine:
         self.filler = filler or EdgeAwareFiller()
 
     def __call__(
-        self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None = None
+        self,
+        luminance: np.ndarray,
+        reference: np.ndarray | Sequence[np.ndarray],
+        prior: Prior | None = None,
     ) -> Estimate:
-        """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8."""
-        reference_luminance, reference_ab = rgb_to_lab(reference)
+        """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8, or several."""
+        colours = [rgb_to_lab(one) for one in as_list(reference)]
         # Features of a gray and of a coloured photo differ, so both are seen in gray.
-        images = [WorkingImage(gray_rgb(x)) for x in (luminance, reference_luminance)]
+        images = [WorkingImage(gray_rgb(x)) for x in (luminance, *(light for light, _ in colours))]
         maps = (prior or ClusterPrior())(images)
-        found = match(*images, reference_ab, maps)
+        found = match(images[0], images[1:], [ab for _, ab in colours], maps)
         labels = [maps.of(index, image.grid)[0] for index, image in enumerate(images)]
-        return Estimate(self.filler(found, luminance), *labels, found)
+        return Estimate(self.filler(found, luminance), labels[0], labels[1:], found)
