@@ -19,7 +19,7 @@ def as_list(references: Reference | Sequence[Reference]) -> list[Reference]:
     """Return references as a list; a path, a photo or an array [H, W] or [H, W, 3] is one.
 
     Raises:
-        ValueError: none.
+        ValueError: an empty list.
 
     Example:
         >>> as_list("colour.jpg")
