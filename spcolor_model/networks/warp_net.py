@@ -204,11 +204,19 @@ class WarpNet(nn.Module):
         """
         ab = F.avg_pool2d(ab, 4)
         confidence = _nearest(confidence.to(ab.dtype), reference.grid)
-        return Positions(
-            _projected(self.phi_class, reference),
-            torch.cat([ab, confidence[:, None]], dim=1).flatten(2).transpose(1, 2),
-            _nearest_labels(labels, reference.grid),
-        )
+        value = torch.cat([ab, confidence[:, None]], dim=1).flatten(2).transpose(1, 2)
+        return self.offer(reference, value, labels)
+
+    def offer(self, reference: Embedding, value: Tensor, labels: Tensor) -> Positions:
+        """Return what an image offers as a reference, whose values are given.
+
+        Args:
+            reference: embedded.
+            value: [B, M, 3]: a, b and S_clR.
+            labels: [B, h, w], as `reference_labels`.
+        """
+        labels = _nearest_labels(labels, reference.grid)
+        return Positions(_projected(self.phi_class, reference), value, labels)
 
     def match(
         self,
