@@ -18,7 +18,7 @@ from ..networks.warp_net import Embedding, Positions
 from ..trained_engine import TrainedEngine, Working
 
 # Natural logarithm of the last result's weight; docs/video.md has what it was chosen by.
-DEFAULT_LOG_WEIGHT = -20.0
+DEFAULT_LOG_WEIGHT = -30.0
 
 
 class Colorist:
@@ -112,7 +112,7 @@ def merge(found: Sequence[Correspondence], log_weights: Sequence[float]) -> Corr
         `Correspondence`; `index` is that of the first set.
 
     Example:
-        >>> merge([with_references, with_last_result], [0.0, -20.0]).warped.shape
+        >>> merge([with_references, with_last_result], [0.0, -30.0]).warped.shape
         torch.Size([1, 4096, 3])
     """
     lse = torch.stack([one.lse + weight for one, weight in zip(found, log_weights, strict=True)])

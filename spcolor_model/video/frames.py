@@ -67,7 +67,7 @@ def colored(frame: av.VideoFrame, light: np.ndarray, ab: np.ndarray) -> av.Video
     chroma = (found["chroma"] or "420") if found else "444"
     depth = f"{bits}le" if bits > 8 else ""
     out = av.VideoFrame(frame.width, frame.height, f"yuv{chroma}p{depth}")
-    out.pts, out.time_base = frame.pts, frame.time_base
+    _keep_time(frame, out)
     for tag in ("color_primaries", "color_trc", "colorspace"):
         setattr(out, tag, getattr(frame, tag))
     out.color_range = ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG
@@ -97,8 +97,15 @@ def picture(frame: av.VideoFrame, light: np.ndarray, ab: np.ndarray) -> av.Video
         out = av.VideoFrame.from_ndarray(rgb.round().astype(np.uint16), format="rgb48be")
     else:
         out = av.VideoFrame.from_ndarray(lab_to_rgb(light, ab), format="rgb24")
-    out.pts, out.time_base = frame.pts, frame.time_base
+    _keep_time(frame, out)
     return out
+
+
+def _keep_time(frame: av.VideoFrame, out: av.VideoFrame) -> None:
+    out.pts = frame.pts
+    # A frame that is of no film has none.
+    if frame.time_base is not None:
+        out.time_base = frame.time_base
 
 
 def lightness(unit: np.ndarray) -> np.ndarray:

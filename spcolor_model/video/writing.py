@@ -150,6 +150,7 @@ def _mux(segments: Sequence[Path], film: Film, output: Path, warn: Callable[[str
         template = first.streams.video[0]
         video = container.add_stream_from_template(template)
         video.time_base = template.time_base
+        video.codec_context.framerate = film.rate
         copies = {}
         for stream in original.streams:
             if stream.type in _COPIED and stream.codec_context is not None:
