@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -111,7 +112,7 @@ def peak_memory(frames: int, side: int, folder: Path) -> float:
         stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
         for number, frame in enumerate(_looped("carphone", frames)):
-            frame.pts, frame.time_base = number, stream.codec_context.time_base
+            frame.pts, frame.time_base = number, Fraction(1, 30)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     context = multiprocessing.get_context("spawn")

@@ -68,7 +68,7 @@ def colored(frame: av.VideoFrame, light: np.ndarray, ab: np.ndarray) -> av.Video
     depth = f"{bits}le" if bits > 8 else ""
     out = av.VideoFrame(frame.width, frame.height, f"yuv{chroma}p{depth}")
     _keep_time(frame, out)
-    for tag in ("color_primaries", "color_trc", "colorspace"):
+    for tag in ("color_primaries", "color_trc", "colorspace") if found else ():
         setattr(out, tag, getattr(frame, tag))
     out.color_range = ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG
     top, size = _span(bits, _is_full(out))

@@ -21,6 +21,7 @@ from .reading import Film, is_sequence
 _CODECS = {".mp4": "libx264", ".mov": "libx264", ".m4v": "libx264", ".mkv": "libx264"}
 _CONSTANT_QUALITY = ("libx264", "libx265", "libvpx-vp9", "libsvtav1")
 DEFAULT_QUALITY = 16
+COLOR_TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 # What is copied packet by packet.
 _COPIED = ("audio", "subtitle")
 
@@ -134,7 +135,7 @@ def _stream(
     context.max_b_frames = 0
     if film.aspect:
         context.sample_aspect_ratio = film.aspect
-    for tag in ("color_primaries", "color_trc", "colorspace", "color_range"):
+    for tag in COLOR_TAGS:
         setattr(context, tag, getattr(frame, tag))
     return stream
 
@@ -151,6 +152,11 @@ def _mux(segments: Sequence[Path], film: Film, output: Path, warn: Callable[[str
         video = container.add_stream_from_template(template)
         video.time_base = template.time_base
         video.codec_context.framerate = film.rate
+        source = original.streams.video[0].codec_context
+        if source.pix_fmt.startswith(("yuv", "gray")):
+            # NUT has no room for them.
+            for tag in COLOR_TAGS:
+                setattr(video.codec_context, tag, getattr(source, tag))
         copies = {}
         for stream in original.streams:
             if stream.type in _COPIED and stream.codec_context is not None:
