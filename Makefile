@@ -70,13 +70,19 @@ test-sanitize: $(PACKAGES) $(CPU_SOURCES)
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/pytest --ignore-glob='tests/test_model*' --ignore=tests/test_cli.py
 
+# The page in a real browser: Debian's chromium, or the one that `playwright install chromium` gets.
+.PHONY: test-page
+test-page: $(LIBRARY)
+	$(BIN)/pip install -q "playwright>=1.50"
+	$(BIN)/pytest tests/browser/page.py
+
 clean:
 	rm -rf build out $(LIBRARY) $(CUDA_LIBRARY)
 
 $(PACKAGES): pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(TORCH) "setuptools>=77" ninja
-	SPCOLOR_NO_EXTENSION=1 $(BIN)/pip install -q --no-build-isolation -e ".[model,train,prepare,evaluate,bench,test,dev]"
+	SPCOLOR_NO_EXTENSION=1 $(BIN)/pip install -q --no-build-isolation -e ".[model,train,prepare,evaluate,web,bench,test,dev]"
 	touch $@
 
 $(LIBRARY): $(PACKAGES) $(CPU_SOURCES)

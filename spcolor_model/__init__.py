@@ -5,9 +5,25 @@ Names are loaded when they are first used, so that importing the package costs n
 
 from importlib import import_module
 
-_HOME = {"Colorization": "engine", "colorize": "engine", "save_sheet": "sheet"}
+_HOME = {
+    "Colorization": "engine",
+    "Edits": "regions",
+    "Explanation": "explanation",
+    "colorize": "engine",
+    "explain": "explanation",
+    "save_report": "explanation",
+    "save_sheet": "sheet",
+}
 
-__all__ = ["Colorization", "colorize", "save_sheet"]
+__all__ = [
+    "Colorization",
+    "Edits",
+    "Explanation",
+    "colorize",
+    "explain",
+    "save_report",
+    "save_sheet",
+]
 
 
 def __getattr__(name: str):

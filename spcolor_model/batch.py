@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ from .engine import Engine, colorize
 from .images import EXTENSIONS, list_images, read_image, write_image
 from .prior import Prior
 from .ranking import Folder
+from .regions import Edits
 from .sheet import save_each, save_sheet
 
 # Share of a photo that may be unrelated unremarked.
-_MOST_UNRELATED = 0.5
+MOST_UNRELATED = 0.5
 
 
 class Job(NamedTuple):
@@ -88,13 +89,12 @@ def plan(
         if reference.is_dir():
             raise ValueError(f"REFERENCE: expected a photo, got the folder {reference}")
     jobs = _jobs(target, output)
-    inputs = {path.resolve() for path in (*references, *masks) if path is not None}
-    inputs |= {job.target.resolve() for job in jobs}
+    inputs = [*references, *masks, *(job.target for job in jobs)]
     written = {}
     for job in jobs:
-        for path in (job.output, *[job.sheet] * sheet, *[job.each] * each):
-            if path.resolve() in inputs:
-                raise ValueError(f"--output: expected a path that is no input, got {path}")
+        paths = (job.output, *[job.sheet] * sheet, *[job.each] * each)
+        check_outputs(paths, inputs)
+        for path in paths:
             other = written.setdefault(path, job).target
             if other != job.target:
                 raise ValueError(
@@ -104,20 +104,36 @@ def plan(
     return jobs
 
 
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
+    """Check that no result would replace an input file.
+
+    Raises:
+        ValueError: naming the path.
+
+    Example:
+        >>> check_outputs([Path("out.png")], [Path("old.jpg"), None])
+    """
+    read = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path.resolve() in read:
+            raise ValueError(f"--output: expected a path that is no input, got {path}")
+
+
 def colorize_file(
     job: Job,
     references: Sequence[np.ndarray],
     engine: Engine,
     prior: Prior | None,
     *,
+    edits: Edits | None = None,
     sheet: bool,
     each: bool = False,
     warn: Callable[[str], None],
 ) -> Iterator[Path]:
     """Colour one file with references [H, W, 3] uint8; yield the paths written."""
-    result = colorize(job.target, references, engine=engine, prior=prior)
+    result = colorize(job.target, references, engine=engine, prior=prior, edits=edits)
     unrelated = result.match.unrelated.float().mean().item()
-    if unrelated > _MOST_UNRELATED:
+    if unrelated > MOST_UNRELATED:
         warn(f"{job.target}: {_subject(references)} nothing for {unrelated:.0%} of it")
     write_image(job.output, result.rgb)
     yield job.output
@@ -125,7 +141,9 @@ def colorize_file(
         save_sheet(job.sheet, result)
         yield job.sheet
     if each:
-        alone = [colorize(job.target, one, engine=engine, prior=prior) for one in references]
+        alone = [
+            colorize(job.target, one, engine=engine, prior=prior, edits=edits) for one in references
+        ]
         save_each(job.each, result, alone)
         yield job.each
 

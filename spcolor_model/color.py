@@ -45,6 +45,8 @@ def lab_to_rgb(luminance: np.ndarray, ab: np.ndarray) -> np.ndarray:
     outside = ~_in_gamut(luminance, ab)
     ab[outside] = _into_gamut(luminance[outside], ab[outside])
     rgb = lab2rgb(np.concatenate([luminance[..., None], ab], axis=-1))
+    # The white point is rounded, so the channels of a gray can differ by one step.
+    rgb = np.where((ab == 0).all(axis=-1, keepdims=True), rgb[..., 1:2], rgb)
     return (rgb * 255).round().astype(np.uint8)
 
 

@@ -18,6 +18,7 @@ from .images import as_mask, as_rgb
 from .matching import Match
 from .prior import ClusterPrior, MaskPrior, NoPrior, Prior
 from .references import as_list
+from .regions import EditedPrior, Edits, Recolor, load_edits
 
 ImageLike = str | Path | Image.Image | np.ndarray
 ENGINES = ("trained", "match")
@@ -109,6 +110,7 @@ def colorize(
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
     reference_mask: ImageLike | Sequence[ImageLike] | None = None,
+    edits: Edits | str | Path | None = None,
 ) -> Colorization:
     """Colour a photo with the colours of a reference photo (paper fig. 2), or of several.
 
@@ -128,6 +130,8 @@ def colorize(
             used. For prior="clusters" alone.
         target_mask, reference_mask: for prior="masks"; pixels of equal value are one class. As many
             of the references as there are references.
+        edits: regions, pairs of classes and colours that stay, on top of any prior; or a file of
+            them (`load_edits`). Where they change classes, of one reference alone.
 
     Returns:
         A `Colorization`; `.rgb` is the picture. The same input gives the same picture.
@@ -142,9 +146,18 @@ def colorize(
     """
     chosen_prior = make_prior(prior, num_segments, target_mask, reference_mask)
     chosen_engine = make_engine(engine)
-    luminance, _ = rgb_to_lab(as_rgb("target", target))
+    luminance, own_ab = rgb_to_lab(as_rgb("target", target))
     references = [as_rgb("reference", one) for one in as_list(reference)]
-    found = chosen_engine(luminance, references, chosen_prior)
+    if edits is None:
+        found = chosen_engine(luminance, references, chosen_prior)
+    else:
+        edits = edits if isinstance(edits, Edits) else load_edits(edits)
+        recolor = Recolor(edits, own_ab)
+        if edits.change_classes:
+            own = chosen_prior or _own_prior(chosen_engine)
+            chosen_prior = _edited(own, edits, luminance, references)
+        found = chosen_engine(luminance, references, chosen_prior)
+        found = found._replace(ab=recolor(found.ab))
     return Colorization(
         lab_to_rgb(luminance, found.ab),
         gray_rgb(luminance),
@@ -153,6 +166,27 @@ def colorize(
         found.labels_of_references,
         found.match,
     )
+
+
+def _edited(
+    prior: Prior, edits: Edits, luminance: np.ndarray, references: Sequence[np.ndarray]
+) -> Prior:
+    """Return a prior with its classes edited."""
+    if len(references) > 1:
+        raise ValueError(
+            f"edits: expected one reference where classes are edited, got {len(references)}"
+        )
+    return EditedPrior(prior, edits, (luminance.shape, references[0].shape[:2]))
+
+
+def _own_prior(engine: Engine) -> Prior:
+    """Return the prior that an engine uses where it gets none."""
+    prior = getattr(engine, "prior", None)
+    if prior is None:
+        raise ValueError(
+            "prior: expected one, as the classes are edited and the engine has no `prior`"
+        )
+    return prior
 
 
 def make_engine(engine: str | Engine, weights: str | Path | None = None) -> Engine:

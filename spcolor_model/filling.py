@@ -81,15 +81,20 @@ class EdgeAwareFiller:
 
     def _votes(self, match: Match) -> np.ndarray:
         """Return weighted a, weighted b and weight as [h, w, 3] float32."""
-        weight, ab = _weight(match), match.ab.numpy()
+        weight, ab = relative_confidence(match), match.ab.numpy()
         mean = (weight * ab).sum((1, 2)) / max(weight.sum(), _TINY)
         neutral = self.neutral * match.unrelated.numpy()
         colour = weight * ab + neutral * self.tint * mean[:, None, None]
         return np.stack([*colour, weight + neutral], axis=-1, dtype=np.float32)
 
 
-def _weight(match: Match) -> np.ndarray:
-    """Return the confidence [h, w] relative to this pair's median over related positions."""
+def relative_confidence(match: Match) -> np.ndarray:
+    """Return S / median(S) cut to 0..1, [h, w]; the median is over related positions.
+
+    Example:
+        >>> relative_confidence(match).max()
+        1.0
+    """
     confidence = match.confidence.clamp(min=0)
     related = confidence[~match.unrelated]
     if not related.numel():

@@ -12,8 +12,9 @@ import numpy as np
 from .color import gray_rgb, rgb_to_lab
 from .engine import Estimate
 from .features import WorkingImage
-from .filling import EdgeAwareFiller, Filler
-from .matching import match
+from .filling import EdgeAwareFiller, Filler, relative_confidence
+from .matching import Match, match
+from .operands import Observer
 from .prior import ClusterPrior, Prior
 from .references import as_list
 
@@ -34,18 +35,24 @@ class MatchEngine:
 
     def __init__(self, filler: Filler | None = None) -> None:
         self.filler = filler or EdgeAwareFiller()
+        self.prior = ClusterPrior()
 
     def __call__(
         self,
         luminance: np.ndarray,
         reference: np.ndarray | Sequence[np.ndarray],
         prior: Prior | None = None,
+        observe: Observer | None = None,
     ) -> Estimate:
         """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8, or several."""
         colours = [rgb_to_lab(one) for one in as_list(reference)]
         # Features of a gray and of a coloured photo differ, so both are seen in gray.
         images = [WorkingImage(gray_rgb(x)) for x in (luminance, *(light for light, _ in colours))]
-        maps = (prior or ClusterPrior())(images)
-        found = match(images[0], images[1:], [ab for _, ab in colours], maps)
+        maps = (prior or self.prior)(images)
+        found = match(images[0], images[1:], [ab for _, ab in colours], maps, observe)
         labels = [maps.of(index, image.grid)[0] for index, image in enumerate(images)]
         return Estimate(self.filler(found, luminance), labels[0], labels[1:], found)
+
+    def trust(self, match: Match) -> np.ndarray:
+        """Return how far the result follows the warped colours, [h, w] in 0..1."""
+        return relative_confidence(match)

@@ -17,8 +17,11 @@ from torch import Tensor
 from spcolor_ops import segment_correspondence
 
 from .features import MATCHING_LEVELS, WorkingImage, joint_features, resize
+from .operands import Observer, Operands
 from .prior import ClassMaps
 from .references import as_list, taken
+
+_TEMPERATURE = 0.01
 
 
 class Match(NamedTuple):
@@ -102,6 +105,7 @@ def match(
     reference: WorkingImage | Sequence[WorkingImage],
     reference_ab: np.ndarray | Sequence[np.ndarray],
     maps: ClassMaps,
+    observe: Observer | None = None,
 ) -> Match:
     """Warp the references' colours to the target, each class from its own class only.
 
@@ -109,7 +113,7 @@ def match(
     the warped ab (eq. 7-9), S_w (eq. 10) and the aligned S'_clR (eq. 12-13); then
     S = S_w S_clT S'_clR (eq. 14).
 
-    Args, shapes: as `match_inputs`.
+    Args, shapes: as `match_inputs`; `observe` is called with what is matched, as `Operands`.
 
     Example:
         >>> match(target, reference, ab, maps).ab.shape
@@ -117,9 +121,20 @@ def match(
     """
     references = as_list(reference)
     inputs = match_inputs(target, references, reference_ab, maps)
-    # The published network centres each class before the cosine; eq. 6 does not say so.
-    out = segment_correspondence(*inputs, num_segments=maps.num_segments, center=True)
     grid = target.grid
+    # The published network centres each class before the cosine; eq. 6 does not say so.
+    key_grid = references[0].grid if len(references) == 1 else (1, inputs.key.shape[1])
+    operands = Operands(
+        *(x[0] for x in inputs), maps.num_segments, _TEMPERATURE, True, grid, key_grid
+    )
+    if observe is not None:
+        observe(operands)
+    out = segment_correspondence(
+        *inputs,
+        num_segments=operands.num_segments,
+        temperature=operands.temperature,
+        center=operands.center,
+    )
     _, target_confidence = maps.of(0, grid)
     warped = out.warped[0].T.unflatten(1, grid)
     index = out.index[0].reshape(grid)

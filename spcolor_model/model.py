@@ -18,6 +18,7 @@ from spcolor_ops import Correspondence, _checks
 from .losses import lab_to_rgb
 from .networks import Backbone, ColorVidNet, WarpNet
 from .networks.warp_net import Embedding, Positions
+from .operands import Observer
 
 # ColorVidNet sees L around 0.
 _MIDDLE_LUMINANCE = 50.0
@@ -143,6 +144,7 @@ class SPColor(nn.Module):
         classes: Classes,
         reference_classes: Classes,
         num_segments: int | None = None,
+        observe: Observer | None = None,
     ) -> Prediction:
         """Predict ab. Target and reference may differ in size.
 
@@ -153,6 +155,7 @@ class SPColor(nn.Module):
             classes: of the target.
             reference_classes: of the reference.
             num_segments: number of classes K of another prior than the one in training.
+            observe: as in `WarpNet.forward`.
 
         Raises:
             TypeError, ValueError: naming the argument, what was expected and what came.
@@ -171,6 +174,7 @@ class SPColor(nn.Module):
             reference_classes.confidence,
             target_anchor=target.anchor,
             reference_anchor=reference.anchor,
+            observe=observe,
             **self._options(num_segments),
         )
         return self.color(luminance, warped)
@@ -201,6 +205,8 @@ class SPColor(nn.Module):
         classes: Classes,
         positions: Positions,
         num_segments: int | None = None,
+        observe: Observer | None = None,
+        key_grid: tuple[int, int] | None = None,
     ) -> Correspondence:
         """Match a target with the positions of any number of references.
 
@@ -209,8 +215,9 @@ class SPColor(nn.Module):
             classes: of the target.
             positions: `warp_net.positions` of each reference, joined.
             num_segments: as in `forward`.
+            observe, key_grid: as in `WarpNet.match`.
         """
-        options = self._options(num_segments)
+        options = self._options(num_segments) | {"observe": observe, "key_grid": key_grid}
         return self.warp_net.match(target, classes.labels, positions, **options)
 
     def color(self, luminance: Tensor, warped: Tensor) -> Prediction:

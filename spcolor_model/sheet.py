@@ -39,7 +39,7 @@ def save_sheet(path: str | Path, colorization: Colorization) -> None:
 
 def draw_sheet(colorization: Colorization) -> np.ndarray:
     """Return the sheet of `save_sheet` as [height, width, 3] uint8."""
-    return _draw(_pictures(colorization), _COLUMNS)
+    return draw_panels(list(panels(colorization).items()))
 
 
 def save_each(path: str | Path, together: Colorization, alone: Sequence[Colorization]) -> None:
@@ -60,21 +60,26 @@ def save_each(path: str | Path, together: Colorization, alone: Sequence[Coloriza
         >>> alone = [colorize("gray.jpg", one) for one in references]
         >>> save_each("out/each.png", colorize("gray.jpg", references), alone)
     """
-    pictures = {"target, as seen": together.gray}
-    pictures |= {f"reference {i}": one.reference for i, one in enumerate(alone, 1)}
-    pictures["with all of them"] = together.rgb
-    pictures |= {f"with reference {i} alone": one.rgb for i, one in enumerate(alone, 1)}
-    write_image(path, _draw(pictures, 1 + len(alone)))
+    pictures = [("target, as seen", together.gray)]
+    pictures += [(f"reference {i}", one.reference) for i, one in enumerate(alone, 1)]
+    pictures.append(("with all of them", together.rgb))
+    pictures += [(f"with reference {i} alone", one.rgb) for i, one in enumerate(alone, 1)]
+    write_image(path, draw_panels(pictures, 1 + len(alone)))
 
 
-def _draw(pictures: dict[str, np.ndarray], columns: int) -> np.ndarray:
-    """Return captioned pictures in rows of `columns` as [height, width, 3] uint8."""
+def draw_panels(pictures: Sequence[tuple[str, np.ndarray]], columns: int = _COLUMNS) -> np.ndarray:
+    """Return captions and pictures [.., .., 3] uint8 in rows of `columns`, as one picture.
+
+    Example:
+        >>> draw_panels([("a photo", rgb)]).shape
+        (324, 1440, 3)
+    """
     rows = -(-len(pictures) // columns)
     cell = (_PANEL[0], _PANEL[1] + _CAPTION)
     sheet = Image.new("RGB", (cell[0] * columns, cell[1] * rows), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
-    for index, (caption, picture) in enumerate(pictures.items()):
+    for index, (caption, picture) in enumerate(pictures):
         left, top = index % columns * cell[0], index // columns * cell[1]
         sheet.paste(_panel(picture), (left, top + _CAPTION))
         draw.text((left + 4, top + 3), caption, fill="black", font=font)
@@ -96,8 +101,13 @@ def class_colors(labels: np.ndarray) -> np.ndarray:
     return np.where(labels[..., None] >= 0, lab_to_rgb(luminance, chroma), 0).astype(np.uint8)
 
 
-def _pictures(colorization: Colorization) -> dict[str, np.ndarray]:
-    """Return each panel's caption and picture [.., .., 3] uint8."""
+def panels(colorization: Colorization) -> dict[str, np.ndarray]:
+    """Return the sheet's captions and pictures [.., .., 3] uint8, each of its own size.
+
+    Example:
+        >>> panels(colorize("gray.jpg", "colour.jpg"))["result"].shape
+        (768, 1024, 3)
+    """
     found = colorization.match
     labels = colorization.target_labels.masked_fill(found.unrelated, -1)
     unrelated = found.unrelated.float().mean().item()
@@ -117,7 +127,7 @@ def _pictures(colorization: Colorization) -> dict[str, np.ndarray]:
         **seen,
         "classes of the target (unrelated black)": class_colors(labels.numpy()),
         **classes,
-        "warped colour": _warped(colorization),
+        "warped colour": warped_rgb(colorization),
         f"similarity S, median {found.confidence.median():.2f}": _gray(found.confidence),
         "result": colorization.rgb,
         f"unrelated (white), {unrelated:.0%}": _gray(found.unrelated.float()),
@@ -132,8 +142,13 @@ def _framed(picture: np.ndarray, number: int) -> np.ndarray:
     return np.asarray(ImageOps.expand(Image.fromarray(picture), width, color))
 
 
-def _warped(colorization: Colorization) -> np.ndarray:
-    """Return the warped ab, before any filling, with the luminance of its grid cells."""
+def warped_rgb(colorization: Colorization) -> np.ndarray:
+    """Return the warped ab, before any filling, with the luminance of its grid cells [h, w, 3].
+
+    Example:
+        >>> warped_rgb(colorize("gray.jpg", "colour.jpg")).shape
+        (112, 144, 3)
+    """
     ab = colorization.match.ab.permute(1, 2, 0).numpy()
     height, width = ab.shape[:2]
     gray = np.asarray(Image.fromarray(colorization.gray).resize((width, height), Image.BOX))

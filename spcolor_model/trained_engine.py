@@ -26,6 +26,7 @@ from .matching import Match
 from .model import Classes, SPColor
 from .networks import load_backbone
 from .networks.warp_net import Positions, warped_maps
+from .operands import Observer
 from .prior import ClassMaps, Prior
 from .prior.tensor import PairPrior
 from .references import as_list, taken
@@ -128,6 +129,7 @@ class TrainedEngine:
         luminance: np.ndarray,
         reference: np.ndarray | Sequence[np.ndarray],
         prior: Prior | None = None,
+        observe: Observer | None = None,
     ) -> Estimate:
         """Find colours. luminance: [H, W] in 0..100; reference: [H', W', 3] uint8, or several."""
         target = self.see_target(luminance)
@@ -138,7 +140,9 @@ class TrainedEngine:
         classes = self.classes(maps, 0, target.seen)
         embedding = self.model.embed(target.luminance)
         positions, count = Positions.join(parts), maps.num_segments
-        found = self.model.match(embedding, classes, positions, count)
+        # Of several references the positions follow one another.
+        key_grid = _grid(references[0]) if len(references) == 1 else None
+        found = self.model.match(embedding, classes, positions, count, observe, key_grid)
         ab, match = self.color(luminance, target, found, embedding.grid, classes)
         labels = [_labels(maps, index, image) for index, image in enumerate(seen)]
         index = found.index[0].cpu().unflatten(0, embedding.grid)
@@ -202,9 +206,14 @@ class TrainedEngine:
         """Where the networks compute."""
         return next(self.model.parameters()).device
 
+    def trust(self, match: Match) -> np.ndarray:
+        """Return how far the result follows the networks, and not regional means, [h, w]."""
+        confidence = match.confidence.numpy()
+        return np.ones_like(confidence) if self.filler is None else trust(confidence)
+
     def _with_regions(self, ab: np.ndarray, match: Match, luminance: np.ndarray) -> np.ndarray:
         """Return ab [H, W, 2] that is the filler's where little is alike."""
-        trusted = trust(match.confidence.numpy())
+        trusted = self.trust(match)
         if trusted.min() == 1:
             return ab
         trusted = cv2.resize(trusted, luminance.shape[::-1])[..., None]
@@ -230,6 +239,12 @@ def trust(confidence: np.ndarray) -> np.ndarray:
     window = [2 * (length // 10) + 1 for length in confidence.shape[::-1]]
     around = cv2.blur(confidence, window, borderType=cv2.BORDER_REPLICATE)
     return (((around + confidence.mean()) / 2 - _LEAST_TRUSTED) / _TRUST_RANGE).clip(0, 1)
+
+
+def _grid(reference: Working) -> tuple[int, int]:
+    """Return the rows and columns of a reference's positions."""
+    rows, columns = reference.luminance.shape[2:]
+    return rows // 4, columns // 4
 
 
 def _lab(image: WorkingImage) -> tuple[Tensor, Tensor]:

@@ -400,6 +400,25 @@ def _autograd(backend):
     return backward, setup_context
 
 
+def _autograd_backward(_backend):
+    def setup_context(ctx, inputs, output):
+        *tensors, center, normalize = inputs[:17]
+        ctx.save_for_backward(*tensors[:11])
+        ctx.options = (center, normalize)
+        ctx.set_materialize_grads(False)
+
+    def backward(ctx, *cotangents):
+        incoming, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+        grads = reference.correspondence_second_backward(
+            cotangents, incoming, *inputs, *ctx.options
+        )
+        *of_incoming, of_query, of_key, of_value, of_temperature = grads
+        # What the forward found is a function of the others, and has its share in theirs.
+        return (*of_incoming, of_query, of_key, of_value, *[None] * 4, of_temperature, *[None] * 13)
+
+    return backward, setup_context
+
+
 _INPUTS = (
     "Tensor query, Tensor key, Tensor? value, Tensor? query_order, Tensor query_offsets, "
     "Tensor? key_order, Tensor key_offsets, Tensor temperature"
@@ -422,5 +441,5 @@ _library.define(
     "-> (Tensor, Tensor, Tensor, Tensor)",
     fake=_fake_backward,
     reference=reference.correspondence_backward,
-    autograd=_library.refuse_second_derivative,
+    autograd=_autograd_backward,
 )

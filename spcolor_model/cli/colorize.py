@@ -56,6 +56,9 @@ def colorize(
     num_segments: Annotated[
         int | None, typer.Option(help="Number of clusters, fitted to the photos.", min=1)
     ] = None,
+    edits: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: regions, pairs of classes, kept colours.")
+    ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="Also save what led to it.")] = False,
     each: Annotated[
         bool, typer.Option("--each", help="Also save a picture of each reference's own result.")
@@ -71,6 +74,7 @@ def colorize(
     from ..engine import has_color, make_engine, make_prior
     from ..images import read_image
     from ..ranking import Folder
+    from ..regions import load_edits
 
     try:
         given = reference or []
@@ -81,7 +85,9 @@ def colorize(
         if references is not None and reference_mask:
             raise ValueError("--reference-mask: expected with REFERENCE alone, got --references")
         folder = references and Folder(references)
-        inputs = (target_mask, *(reference_mask or ()), *(folder.paths if folder else ()))
+        chosen_edits = load_edits(edits) if edits is not None else None
+        inputs = [target_mask, *(reference_mask or ()), *(folder.paths if folder else ())]
+        inputs += [edits, *(chosen_edits.files if chosen_edits else ())]
         jobs = plan(target, given, output, masks=inputs, sheet=sheet, each=each)
         sources = References([read_image(one) for one in given], folder, top or 1)
         chosen_prior = make_prior(prior.value, num_segments, target_mask, reference_mask or None)
@@ -100,6 +106,7 @@ def colorize(
                     sources.of(job.target, typer.echo),
                     chosen_engine,
                     chosen_prior,
+                    edits=chosen_edits,
                     sheet=sheet,
                     each=each,
                     warn=warn,

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from spcolor_ops import Correspondence, _checks, segment_correspondence
 
+from ..operands import Observer, Operands
+
 # Sizes of the four maps over that of the last.
 _SCALES = (8, 4, 2, 1)
 
@@ -130,6 +132,7 @@ class WarpNet(nn.Module):
         center: bool = True,
         precision: str | None = None,
         backend: str | None = None,
+        observe: Observer | None = None,
     ) -> Tensor:
         """Match and warp. Target and reference may differ in size.
 
@@ -148,6 +151,7 @@ class WarpNet(nn.Module):
                 before the cosine, so that matching starts from what they know; none in the paper.
             reference_anchor: likewise, of the reference's H and W.
             temperature, center, precision, backend: as in `segment_correspondence`.
+            observe: called with the `Operands` of each image before they are matched.
 
         Returns:
             [B, 3, H/4, W/4] of the target's size: warped a, warped b and S. All are 0 where the
@@ -169,6 +173,8 @@ class WarpNet(nn.Module):
             target,
             target_labels,
             self.positions(reference, reference_ab, reference_labels, reference_confidence),
+            observe=observe,
+            key_grid=reference.grid,
             num_segments=num_segments,
             temperature=temperature,
             center=center,
@@ -229,6 +235,8 @@ class WarpNet(nn.Module):
         center: bool = True,
         precision: str | None = None,
         backend: str | None = None,
+        observe: Observer | None = None,
+        key_grid: tuple[int, int] | None = None,
     ) -> Correspondence:
         """Match a target with the positions of any number of references, in one call.
 
@@ -236,17 +244,25 @@ class WarpNet(nn.Module):
             target: embedded.
             labels: [B, h, w], as `target_labels`.
             positions: of all references.
-            num_segments, temperature, center, precision, backend: as in `forward`.
+            num_segments, temperature, center, precision, backend, observe: as in `forward`.
+            key_grid: what `observe` is told of the positions' grid; one row of all where None.
 
         Returns:
             `Correspondence`, one row for each target position; `index` counts all positions.
         """
-        return segment_correspondence(
+        inputs = (
             _projected(self.theta_class, target),
             positions.key,
             positions.value,
             _nearest_labels(labels, target.grid),
             positions.labels,
+        )
+        if observe is not None:
+            grids = (target.grid, key_grid or (1, positions.key.shape[1]))
+            for one in zip(*inputs, strict=True):
+                observe(Operands(*one, num_segments, temperature, center, *grids))
+        return segment_correspondence(
+            *inputs,
             num_segments=num_segments,
             temperature=temperature,
             center=center,

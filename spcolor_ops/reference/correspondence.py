@@ -1,5 +1,7 @@
 """Per-class correspondence exactly as the paper writes it: one class of one image after another."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -138,3 +140,69 @@ def correspondence_backward(
         grad_value.to(value.dtype) if value_grad else grad_value,
         grad_temperature.to(temperature.dtype) if temperature_grad else grad_temperature,
     )
+
+
+def correspondence_second_backward(
+    cotangents: Sequence[Tensor | None],  # of what correspondence_backward returns
+    incoming: Sequence[Tensor | None],  # grad_warped, grad_similarity, grad_lse
+    query: Tensor,
+    key: Tensor,
+    value: Tensor | None,
+    query_order: Tensor | None,
+    query_offsets: Tensor,
+    key_order: Tensor | None,
+    key_offsets: Tensor,
+    temperature: Tensor,
+    center: bool,
+    normalize: bool,
+) -> list[Tensor | None]:
+    """Return the gradients of incoming, query, key, value and temperature, None where 0.
+
+    PyTorch differentiates `correspondence` twice, class by class: all scores of the pair are in
+    memory, and offsets are read on the host. With create_graph=True any higher derivative follows.
+    """
+    with torch.enable_grad():
+        # Names of their own: a gradient that came in may be a function of the query itself, and
+        # that is not for this formula to differentiate.
+        incoming = [None if x is None else x.view_as(x) for x in incoming]
+        inputs = [None if x is None else x.view_as(x) for x in (query, key, value, temperature)]
+        query, key, value, temperature = inputs
+        warped, similarity, _, lse, _ = correspondence(
+            *(query, key, value, query_order, query_offsets, key_order, key_offsets, temperature),
+            center,
+            normalize,
+        )
+        outputs = [
+            (output, grad.to(output.dtype))
+            for output, grad in zip((warped, similarity, lse), incoming, strict=True)
+            if grad is not None and output.requires_grad
+        ]
+        firsts = _gradients(outputs, inputs, create_graph=True)
+    pairs = [
+        (first, cotangent)
+        for first, cotangent in zip(firsts, cotangents, strict=True)
+        if first is not None and cotangent is not None and first.requires_grad
+    ]
+    return _gradients(pairs, (*incoming, *inputs), create_graph=torch.is_grad_enabled())
+
+
+def _gradients(
+    outputs: Sequence[tuple[Tensor, Tensor]],
+    inputs: Sequence[Tensor | None],
+    *,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    """Return the gradient of each input, or None, of pairs (output, gradient of it)."""
+    wanted = [x for x in inputs if x is not None and x.requires_grad]
+    if not outputs or not wanted:
+        return [None] * len(inputs)
+    found = iter(
+        torch.autograd.grad(
+            [output for output, _ in outputs],
+            wanted,
+            [grad for _, grad in outputs],
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if x is not None and x.requires_grad else None for x in inputs]

@@ -70,12 +70,13 @@ def _centred_and_scale(features: Tensor, center: bool, normalize: bool) -> tuple
     """
     x = features.to(accumulation_dtype(features.dtype))
     centred = x - x.mean(0) if center else x
-    norm = centred.norm(dim=1, keepdim=True)
+    norm = centred.detach().norm(dim=1, keepdim=True)
     if not normalize:
         return centred, torch.where(norm.isfinite(), 1, torch.nan)
     is_zero = norm < ABSOLUTE_ZERO
     if center:
         relative = RELATIVE_ZERO * torch.finfo(features.dtype).eps / torch.finfo(torch.float32).eps
-        is_zero |= norm <= relative * x.norm(dim=1, keepdim=True)
-    scale = torch.where(is_zero, 0, 1 / torch.where(is_zero, 1, norm))
+        is_zero |= norm <= relative * x.detach().norm(dim=1, keepdim=True)
+    # Nothing of noise is differentiated: the second derivative of a norm is infinite at 0.
+    scale = torch.where(is_zero, 0, 1 / torch.where(is_zero, 1, centred).norm(dim=1, keepdim=True))
     return centred, torch.where(norm.isfinite(), scale, torch.nan)
