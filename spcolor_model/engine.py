@@ -5,6 +5,7 @@ Dimensions: H rows and W columns of the target; h rows and w columns of its matc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from .color import gray_rgb, lab_to_rgb, rgb_to_lab
 from .images import as_mask, as_rgb
 from .matching import Match
 from .prior import ClusterPrior, MaskPrior, NoPrior, Prior
+from .references import as_list
 from .regions import EditedPrior, Edits, Recolor, load_edits
 
 ImageLike = str | Path | Image.Image | np.ndarray
@@ -29,30 +31,30 @@ _SAMPLED = 256
 
 
 class Estimate(NamedTuple):
-    """What an engine finds for a target and its reference.
+    """What an engine finds for a target and its references.
 
     Attributes:
         ab: [H, W, 2] float32, of the target's size.
         target_labels: [h, w], the prior's classes.
-        reference_labels: [h', w'].
-        match: warped ab, confidence S and the unrelated mask, [h, w].
+        labels_of_references: [h', w'] of each reference.
+        match: warped ab, confidence S, the unrelated mask and which reference was taken, [h, w].
     """
 
     ab: np.ndarray
     target_labels: Tensor
-    reference_labels: Tensor
+    labels_of_references: Sequence[Tensor]
     match: Match
 
 
 class Engine(Protocol):
-    """Finds colours: `engine(luminance, reference, prior) -> Estimate`.
+    """Finds colours: `engine(luminance, references, prior) -> Estimate`.
 
-    Called with the target's luminance [H, W] in 0..100, the reference [H', W', 3] uint8, and a
-    prior, or None for the engine's own.
+    Called with the target's luminance [H, W] in 0..100, a list of references [H', W', 3] uint8 of
+    any sizes, and a prior, or None for the engine's own.
     """
 
     def __call__(
-        self, luminance: np.ndarray, reference: np.ndarray, prior: Prior | None
+        self, luminance: np.ndarray, references: Sequence[np.ndarray], prior: Prior | None
     ) -> Estimate: ...
 
 
@@ -62,18 +64,28 @@ class Colorization(NamedTuple):
     Attributes:
         rgb: [H, W, 3] uint8, the result, of the target's size and luminance.
         gray: [H, W, 3] uint8, the target as it was seen.
-        reference: [H', W', 3] uint8.
+        references: [H', W', 3] uint8 each.
         target_labels: [h, w], the prior's classes.
-        reference_labels: [h', w'].
-        match: warped ab, confidence S and the unrelated mask, [h, w].
+        labels_of_references: [h', w'] of each reference.
+        match: warped ab, confidence S, the unrelated mask and which reference was taken, [h, w].
     """
 
     rgb: np.ndarray
     gray: np.ndarray
-    reference: np.ndarray
+    references: Sequence[np.ndarray]
     target_labels: Tensor
-    reference_labels: Tensor
+    labels_of_references: Sequence[Tensor]
     match: Match
+
+    @property
+    def reference(self) -> np.ndarray:
+        """The first reference, [H', W', 3] uint8."""
+        return self.references[0]
+
+    @property
+    def reference_labels(self) -> Tensor:
+        """Classes of the first reference, [h', w']."""
+        return self.labels_of_references[0]
 
 
 def has_color(rgb: np.ndarray) -> bool:
@@ -91,31 +103,35 @@ def has_color(rgb: np.ndarray) -> bool:
 
 def colorize(
     target: ImageLike,
-    reference: ImageLike,
+    reference: ImageLike | Sequence[ImageLike],
     *,
     engine: str | Engine = "trained",
     prior: str | Prior | None = "clusters",
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
-    reference_mask: ImageLike | None = None,
+    reference_mask: ImageLike | Sequence[ImageLike] | None = None,
     edits: Edits | str | Path | None = None,
 ) -> Colorization:
-    """Colour a photo with the colours of a reference photo (paper fig. 2).
+    """Colour a photo with the colours of a reference photo (paper fig. 2), or of several.
 
-    The target's own colour, if it has any, is discarded; its luminance is kept.
+    The target's own colour, if it has any, is discarded; its luminance is kept. Positions of
+    several references are the keys of one call of the operator, so that each position of the target
+    takes its colour from whichever is most like it; one that shares no class with the target gives
+    nothing and changes nothing, unless the prior makes its classes for all photos together.
 
     Args:
         target: a path, a Pillow image, or a uint8 array [H, W] or [H, W, 3].
-        reference: likewise, in colour.
+        reference: likewise, in colour; or a list of them, of any sizes.
         engine: "trained", the paper's networks with this package's weights (`TrainedEngine`);
             "match", which needs no training (`MatchEngine`); or any `Engine`.
         prior: "clusters" of pretrained features, "none" (one class: global matching), "masks", or
             any `spcolor_model.prior.Prior`; None is the engine's own.
         num_segments: number of clusters, fitted to the pair; where None the engine's own prior is
             used. For prior="clusters" alone.
-        target_mask, reference_mask: for prior="masks"; pixels of equal value are one class.
+        target_mask, reference_mask: for prior="masks"; pixels of equal value are one class. As many
+            of the references as there are references.
         edits: regions, pairs of classes and colours that stay, on top of any prior; or a file of
-            them (`load_edits`).
+            them (`load_edits`). Where they change classes, of one reference alone.
 
     Returns:
         A `Colorization`; `.rgb` is the picture. The same input gives the same picture.
@@ -131,25 +147,36 @@ def colorize(
     chosen_prior = make_prior(prior, num_segments, target_mask, reference_mask)
     chosen_engine = make_engine(engine)
     luminance, own_ab = rgb_to_lab(as_rgb("target", target))
-    reference_rgb = as_rgb("reference", reference)
+    references = [as_rgb("reference", one) for one in as_list(reference)]
     if edits is None:
-        found = chosen_engine(luminance, reference_rgb, chosen_prior)
+        found = chosen_engine(luminance, references, chosen_prior)
     else:
         edits = edits if isinstance(edits, Edits) else load_edits(edits)
         recolor = Recolor(edits, own_ab)
         if edits.change_classes:
-            sizes = (luminance.shape, reference_rgb.shape[:2])
-            chosen_prior = EditedPrior(chosen_prior or _own_prior(chosen_engine), edits, sizes)
-        found = chosen_engine(luminance, reference_rgb, chosen_prior)
+            own = chosen_prior or _own_prior(chosen_engine)
+            chosen_prior = _edited(own, edits, luminance, references)
+        found = chosen_engine(luminance, references, chosen_prior)
         found = found._replace(ab=recolor(found.ab))
     return Colorization(
         lab_to_rgb(luminance, found.ab),
         gray_rgb(luminance),
-        reference_rgb,
+        references,
         found.target_labels,
-        found.reference_labels,
+        found.labels_of_references,
         found.match,
     )
+
+
+def _edited(
+    prior: Prior, edits: Edits, luminance: np.ndarray, references: Sequence[np.ndarray]
+) -> Prior:
+    """Return a prior with its classes edited."""
+    if len(references) > 1:
+        raise ValueError(
+            f"edits: expected one reference where classes are edited, got {len(references)}"
+        )
+    return EditedPrior(prior, edits, (luminance.shape, references[0].shape[:2]))
 
 
 def _own_prior(engine: Engine) -> Prior:
@@ -196,7 +223,7 @@ def make_prior(
     prior: str | Prior | None,
     num_segments: int | None = None,
     target_mask: ImageLike | None = None,
-    reference_mask: ImageLike | None = None,
+    reference_mask: ImageLike | Sequence[ImageLike] | None = None,
 ) -> Prior | None:
     """Return the prior of a name, or the one given, or None for an engine's own.
 
@@ -221,7 +248,8 @@ def make_prior(
     if prior == "none":
         return NoPrior()
     if prior == "masks":
-        return MaskPrior([as_mask(name, mask) for name, mask in masks.items()])
+        every = ((name, one) for name, mask in masks.items() for one in as_list(mask))
+        return MaskPrior([as_mask(name, one) for name, one in every])
     if prior is not None and not callable(prior):
         expected = ", ".join(repr(name) for name in PRIORS)
         raise ValueError(f"prior: expected one of {expected} or a callable, got {prior!r}")

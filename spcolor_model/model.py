@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spcolor_ops import _checks
+from spcolor_ops import Correspondence, _checks
 
 from .losses import lab_to_rgb
 from .networks import Backbone, ColorVidNet, WarpNet
+from .networks.warp_net import Embedding, Positions
 from .operands import Observer
 
 # ColorVidNet sees L around 0.
@@ -34,6 +35,18 @@ class Classes(NamedTuple):
 
     labels: Tensor
     confidence: Tensor
+
+
+class Features(NamedTuple):
+    """What the backbone sees of an image.
+
+    Attributes:
+        maps: four, as `WarpNet` takes them.
+        anchor: as of `anchor`, or None.
+    """
+
+    maps: Sequence[Tensor]
+    anchor: Tensor | None
 
 
 class Prediction(NamedTuple):
@@ -149,37 +162,83 @@ class SPColor(nn.Module):
         """
         _check_luminance("luminance", luminance)
         _check_luminance("reference_luminance", reference_luminance)
-        reference_rgb = (
-            gray(reference_luminance)
-            if self.gray_reference
-            else lab_to_rgb(torch.cat([reference_luminance, reference_ab], dim=1))
-        )
-        with torch.no_grad():
-            target_maps = self.backbone(gray(luminance))
-            reference_maps = self.backbone(reference_rgb)
-        options = dict(self.options)
-        if num_segments is not None:
-            options["num_segments"] = num_segments
-        if self.anchored:
-            options["target_anchor"] = anchor(target_maps, luminance.shape[2:])
-            options["reference_anchor"] = anchor(reference_maps, reference_ab.shape[2:])
+        target = self.see(luminance)
+        reference = self.see(reference_luminance, reference_ab)
         warped = self.warp_net(
-            self.backbone.correspondence_maps(target_maps),
-            self.backbone.correspondence_maps(reference_maps),
+            target.maps,
+            reference.maps,
             reference_ab,
             classes.labels,
             reference_classes.labels,
             classes.confidence,
             reference_classes.confidence,
+            target_anchor=target.anchor,
+            reference_anchor=reference.anchor,
             observe=observe,
-            **options,
+            **self._options(num_segments),
         )
+        return self.color(luminance, warped)
+
+    @torch.no_grad()
+    def see(self, luminance: Tensor, ab: Tensor | None = None) -> Features:
+        """Return what the backbone sees of a target, or, with ab, of a reference.
+
+        Args:
+            luminance: [B, 1, H, W].
+            ab: [B, 2, H, W], or None.
+        """
+        if ab is None or self.gray_reference:
+            rgb = gray(luminance)
+        else:
+            rgb = lab_to_rgb(torch.cat([luminance, ab], dim=1))
+        maps = self.backbone(rgb)
+        own = anchor(maps, luminance.shape[2:]) if self.anchored else None
+        return Features(self.backbone.correspondence_maps(maps), own)
+
+    def embed(self, luminance: Tensor, ab: Tensor | None = None) -> Embedding:
+        """Return what a target, or, with ab, a reference is matched by. Args: as `see`."""
+        return self.warp_net.embed(*self.see(luminance, ab))
+
+    def match(
+        self,
+        target: Embedding,
+        classes: Classes,
+        positions: Positions,
+        num_segments: int | None = None,
+        observe: Observer | None = None,
+        key_grid: tuple[int, int] | None = None,
+    ) -> Correspondence:
+        """Match a target with the positions of any number of references.
+
+        Args:
+            target: as of `embed`.
+            classes: of the target.
+            positions: `warp_net.positions` of each reference, joined.
+            num_segments: as in `forward`.
+            observe, key_grid: as in `WarpNet.match`.
+        """
+        options = self._options(num_segments) | {"observe": observe, "key_grid": key_grid}
+        return self.warp_net.match(target, classes.labels, positions, **options)
+
+    def color(self, luminance: Tensor, warped: Tensor) -> Prediction:
+        """Predict ab of what was warped.
+
+        Args:
+            luminance: of the target, [B, 1, H, W].
+            warped: [B, 3, H/4, W/4], warped a, warped b and S.
+        """
         enlarged = F.interpolate(warped, luminance.shape[2:], mode="nearest")
         centred = luminance - _MIDDLE_LUMINANCE
         ab = self.color_net(torch.cat([enlarged, centred], dim=1))
         if self.residual:
             ab = ab + F.interpolate(warped[:, :2], luminance.shape[2:], mode="bilinear")
         return Prediction(ab, warped)
+
+    def _options(self, num_segments: int | None) -> dict[str, object]:
+        """Return the operator's options, with the classes of another prior where it is given."""
+        if num_segments is None:
+            return self.options
+        return self.options | {"num_segments": num_segments}
 
 
 def anchor(maps: Sequence[Tensor], size: Sequence[int]) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from .color import lab_to_rgb, rgb_to_lab
@@ -22,9 +22,11 @@ _COLUMNS = 4
 
 
 def save_sheet(path: str | Path, colorization: Colorization) -> None:
-    """Save target, reference, class maps, warped colour, similarity and result side by side.
+    """Save target, references, class maps, warped colour, similarity and result side by side.
 
-    Unrelated regions are black in the class map of the target and in the similarity map.
+    Unrelated regions are black in the class map of the target, in the similarity map and, with
+    several references, in the map of which one each position took; there a reference has the colour
+    of its frame.
 
     Raises:
         ValueError: Pillow knows no format of the path's suffix.
@@ -40,22 +42,46 @@ def draw_sheet(colorization: Colorization) -> np.ndarray:
     return draw_panels(list(panels(colorization).items()))
 
 
-def draw_panels(pictures: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Return captions and pictures [.., .., 3] uint8, four in a row, as [height, width, 3] uint8.
+def save_each(path: str | Path, together: Colorization, alone: Sequence[Colorization]) -> None:
+    """Save one target under several references side by side (as the paper's fig. 4).
+
+    Above are the target and the references; below, the results of all of them together and of each
+    alone.
+
+    Args:
+        path: whose suffix names the format.
+        together: coloured with all references.
+        alone: with each of them, in their order.
+
+    Raises:
+        ValueError: Pillow knows no format of the path's suffix.
+
+    Example:
+        >>> alone = [colorize("gray.jpg", one) for one in references]
+        >>> save_each("out/each.png", colorize("gray.jpg", references), alone)
+    """
+    pictures = [("target, as seen", together.gray)]
+    pictures += [(f"reference {i}", one.reference) for i, one in enumerate(alone, 1)]
+    pictures.append(("with all of them", together.rgb))
+    pictures += [(f"with reference {i} alone", one.rgb) for i, one in enumerate(alone, 1)]
+    write_image(path, draw_panels(pictures, 1 + len(alone)))
+
+
+def draw_panels(pictures: Sequence[tuple[str, np.ndarray]], columns: int = _COLUMNS) -> np.ndarray:
+    """Return captions and pictures [.., .., 3] uint8 in rows of `columns`, as one picture.
 
     Example:
         >>> draw_panels([("a photo", rgb)]).shape
         (324, 1440, 3)
     """
-    fitted = [(caption, _panel(picture)) for caption, picture in pictures]
-    rows = -(-len(fitted) // _COLUMNS)
+    rows = -(-len(pictures) // columns)
     cell = (_PANEL[0], _PANEL[1] + _CAPTION)
-    sheet = Image.new("RGB", (cell[0] * _COLUMNS, cell[1] * rows), "white")
+    sheet = Image.new("RGB", (cell[0] * columns, cell[1] * rows), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
-    for index, (caption, picture) in enumerate(fitted):
-        left, top = index % _COLUMNS * cell[0], index // _COLUMNS * cell[1]
-        sheet.paste(picture, (left, top + _CAPTION))
+    for index, (caption, picture) in enumerate(pictures):
+        left, top = index % columns * cell[0], index // columns * cell[1]
+        sheet.paste(_panel(picture), (left, top + _CAPTION))
         draw.text((left + 4, top + 3), caption, fill="black", font=font)
     return np.asarray(sheet)
 
@@ -85,16 +111,35 @@ def panels(colorization: Colorization) -> dict[str, np.ndarray]:
     found = colorization.match
     labels = colorization.target_labels.masked_fill(found.unrelated, -1)
     unrelated = found.unrelated.float().mean().item()
+    several = len(colorization.references) > 1
+    seen, classes, took = {}, {}, {}
+    for number, one in enumerate(colorization.references):
+        name = f"reference {number + 1}" if several else "reference"
+        own = colorization.labels_of_references[number]
+        seen[name] = _framed(one, number) if several else one
+        classes[f"classes of the {name}" if not several else f"classes of {name}"] = class_colors(
+            own.numpy()
+        )
+    if several:
+        took["which reference (unrelated black)"] = class_colors(found.taken.numpy())
     return {
         "target, as seen": colorization.gray,
-        "reference": colorization.reference,
+        **seen,
         "classes of the target (unrelated black)": class_colors(labels.numpy()),
-        "classes of the reference": class_colors(colorization.reference_labels.numpy()),
+        **classes,
         "warped colour": warped_rgb(colorization),
         f"similarity S, median {found.confidence.median():.2f}": _gray(found.confidence),
         "result": colorization.rgb,
         f"unrelated (white), {unrelated:.0%}": _gray(found.unrelated.float()),
+        **took,
     }
+
+
+def _framed(picture: np.ndarray, number: int) -> np.ndarray:
+    """Frame a reference with its colour in the map of which reference was taken."""
+    width = max(1, max(picture.shape) // 40)
+    color = tuple(class_colors(np.array(number)).tolist())
+    return np.asarray(ImageOps.expand(Image.fromarray(picture), width, color))
 
 
 def warped_rgb(colorization: Colorization) -> np.ndarray:

@@ -118,7 +118,7 @@ def test_masks_are_numbered_jointly_by_value_and_by_colour():
         (
             lambda: ClusterPrior(10_000)(pair()),
             ValueError,
-            "num_segments: expected at most [0-9]+, the positions of both photos, got 10000",
+            "num_segments: expected at most [0-9]+, the positions of all photos, got 10000",
         ),
         (lambda: ClusterPrior(3)(pair()[:1]), ValueError, "images: expected a target and a refe"),
         (lambda: MaskPrior([np.zeros((2, 2))]), TypeError, r"masks\[0\]: .*integers, got float64"),

@@ -10,11 +10,13 @@ from .evaluate import evaluate_folders
 from .explain import explain_pair
 from .prepare import prepare
 from .serve import serve
+from .video import video
 
-_HELP = "Colour photos, explain their colours, prepare and measure what that takes."
+_HELP = "Colour photos and films, explain their colours, prepare and measure what that takes."
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
 app.command()(colorize)
+app.command()(video)
 app.command("explain")(explain_pair)
 app.command()(prepare)
 app.command("evaluate")(evaluate_folders)

@@ -7,17 +7,55 @@ columns of an image, h rows and w columns of a prior's grid.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spcolor_ops import _checks, segment_correspondence
+from spcolor_ops import Correspondence, _checks, segment_correspondence
 
 from ..operands import Observer, Operands
 
 # Sizes of the four maps over that of the last.
 _SCALES = (8, 4, 2, 1)
+
+
+class Embedding(NamedTuple):
+    """What an image is matched by.
+
+    Attributes:
+        x: [B, N, C].
+        anchor: [B, N, A], or None.
+        grid: the rows and columns of N.
+    """
+
+    x: Tensor
+    anchor: Tensor | None
+    grid: tuple[int, int]
+
+
+class Positions(NamedTuple):
+    """Keys of the operator and what they offer, of one image or of several; their order is free.
+
+    Attributes:
+        key: [B, M, C], or [B, M, C + A] with an anchor.
+        value: [B, M, 3]: a, b and S_clR.
+        labels: [B, M], the classes.
+
+    Example:
+        >>> Positions.join([positions_of_one, positions_of_another]).key.shape
+        torch.Size([1, 8192, 256])
+    """
+
+    key: Tensor
+    value: Tensor
+    labels: Tensor
+
+    @classmethod
+    def join(cls, parts: Sequence[Positions]) -> Positions:
+        """Return the positions of several images as one list."""
+        return cls(*(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True)))
 
 
 class WarpNet(nn.Module):
@@ -122,28 +160,108 @@ class WarpNet(nn.Module):
         Raises:
             TypeError, ValueError: naming the argument, what was expected and what came.
         """
-        target_grid = self._check_features("target_features", target_features)
-        grid = self._check_features("reference_features", reference_features)
+        target = self.embed(target_features, target_anchor, name="target_features")
+        reference = self.embed(reference_features, reference_anchor, name="reference_features")
         batch = target_features[0].shape[0]
-        _check_ab(reference_ab, batch, grid)
+        _check_ab(reference_ab, batch, reference.grid)
         _checks.check_size(
             "reference_features[0]", reference_features[0], 0, batch, "target_features[0]"
         )
         _check_prior("target", target_labels, target_confidence, batch)
         _check_prior("reference", reference_labels, reference_confidence, batch)
-        ab = F.avg_pool2d(reference_ab, 4)
-        confidence = _nearest(reference_confidence.to(ab.dtype), grid)
+        out = self.match(
+            target,
+            target_labels,
+            self.positions(reference, reference_ab, reference_labels, reference_confidence),
+            observe=observe,
+            key_grid=reference.grid,
+            num_segments=num_segments,
+            temperature=temperature,
+            center=center,
+            precision=precision,
+            backend=backend,
+        )
+        return warped_maps(out, target.grid, target_confidence)
+
+    def embed(
+        self, maps: Sequence[Tensor], anchor: Tensor | None = None, *, name: str = "maps"
+    ) -> Embedding:
+        """Return what an image is matched by, as target and as reference.
+
+        Args:
+            maps: as `target_features`.
+            anchor: as `target_anchor`.
+            name: what an error message calls the maps.
+        """
+        grid = self._check_features(name, maps)
+        branches = (self.layer2_1, self.layer3_1, self.layer4_1, self.layer5_1)
+        x = [branch(F.normalize(x, dim=1)) for branch, x in zip(branches, maps, strict=True)]
+        rows = None if anchor is None else anchor.flatten(2).transpose(1, 2)
+        return Embedding(
+            self.layer(torch.cat(x, dim=1)).flatten(2).transpose(1, 2), rows, tuple(grid)
+        )
+
+    def positions(
+        self, reference: Embedding, ab: Tensor, labels: Tensor, confidence: Tensor
+    ) -> Positions:
+        """Return what one reference offers; those of several are joined by `Positions.join`.
+
+        Args, shapes: as in `forward`.
+        """
+        ab = F.avg_pool2d(ab, 4)
+        confidence = _nearest(confidence.to(ab.dtype), reference.grid)
+        value = torch.cat([ab, confidence[:, None]], dim=1).flatten(2).transpose(1, 2)
+        return self.offer(reference, value, labels)
+
+    def offer(self, reference: Embedding, value: Tensor, labels: Tensor) -> Positions:
+        """Return what an image offers as a reference, whose values are given.
+
+        Args:
+            reference: embedded.
+            value: [B, M, 3]: a, b and S_clR.
+            labels: [B, h, w], as `reference_labels`.
+        """
+        labels = _nearest_labels(labels, reference.grid)
+        return Positions(_projected(self.phi_class, reference), value, labels)
+
+    def match(
+        self,
+        target: Embedding,
+        labels: Tensor,
+        positions: Positions,
+        *,
+        num_segments: int,
+        temperature: float | Tensor = 0.01,
+        center: bool = True,
+        precision: str | None = None,
+        backend: str | None = None,
+        observe: Observer | None = None,
+        key_grid: tuple[int, int] | None = None,
+    ) -> Correspondence:
+        """Match a target with the positions of any number of references, in one call.
+
+        Args:
+            target: embedded.
+            labels: [B, h, w], as `target_labels`.
+            positions: of all references.
+            num_segments, temperature, center, precision, backend, observe: as in `forward`.
+            key_grid: what `observe` is told of the positions' grid; one row of all where None.
+
+        Returns:
+            `Correspondence`, one row for each target position; `index` counts all positions.
+        """
         inputs = (
-            self._query(self.theta_class, target_features, target_anchor),
-            self._query(self.phi_class, reference_features, reference_anchor),
-            torch.cat([ab, confidence[:, None]], dim=1).flatten(2).transpose(1, 2),
-            _nearest_labels(target_labels, target_grid),
-            _nearest_labels(reference_labels, grid),
+            _projected(self.theta_class, target),
+            positions.key,
+            positions.value,
+            _nearest_labels(labels, target.grid),
+            positions.labels,
         )
         if observe is not None:
+            grids = (target.grid, key_grid or (1, positions.key.shape[1]))
             for one in zip(*inputs, strict=True):
-                observe(Operands(*one, num_segments, temperature, center, target_grid, grid))
-        out = segment_correspondence(
+                observe(Operands(*one, num_segments, temperature, center, *grids))
+        return segment_correspondence(
             *inputs,
             num_segments=num_segments,
             temperature=temperature,
@@ -151,28 +269,6 @@ class WarpNet(nn.Module):
             precision=precision,
             backend=backend,
         )
-        warped = out.warped.transpose(1, 2).unflatten(2, target_grid)
-        warped_ab, warped_confidence = warped[:, :2], warped[:, 2]
-        similarity = out.similarity.unflatten(1, target_grid)
-        similarity = similarity * _nearest(target_confidence, target_grid) * warped_confidence
-        return torch.cat([warped_ab, similarity[:, None].to(ab.dtype)], dim=1)
-
-    def _query(
-        self, projection: nn.Linear, maps: Sequence[Tensor], anchor: Tensor | None
-    ) -> Tensor:
-        """Return what is matched, [B, N, C] or, with an anchor [B, A, h, w], [B, N, C + A]."""
-        projected = projection(self._embed(maps))
-        if anchor is None:
-            return projected
-        # Of fresh weights the projected part is then the smaller one.
-        scaled = projected / projected.shape[2] ** 0.5
-        return torch.cat([scaled, anchor.flatten(2).transpose(1, 2)], dim=2)
-
-    def _embed(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return the embedding [B, N, C] of four maps."""
-        branches = (self.layer2_1, self.layer3_1, self.layer4_1, self.layer5_1)
-        x = [branch(F.normalize(x, dim=1)) for branch, x in zip(branches, maps, strict=True)]
-        return self.layer(torch.cat(x, dim=1)).flatten(2).transpose(1, 2)
 
     def _check_features(self, name: str, maps: Sequence[Tensor]) -> tuple[int, int]:
         """Check the four maps of one image; return the size of the stride-4 map."""
@@ -194,6 +290,36 @@ class WarpNet(nn.Module):
                     f"multiple of 16, got {list(x.shape)}"
                 )
         return maps[1].shape[2:]
+
+
+def warped_maps(out: Correspondence, grid: tuple[int, int], confidence: Tensor) -> Tensor:
+    """Return warped a, warped b and S of what was matched as maps (paper eq. 14).
+
+    Args:
+        out: with warped a, b and S'_clR.
+        grid: of the target.
+        confidence: S_clT, [B, h, w] of any grid.
+
+    Returns:
+        [B, 3, *grid].
+
+    Example:
+        >>> warped_maps(out, (64, 64), confidence).shape
+        torch.Size([1, 3, 64, 64])
+    """
+    warped = out.warped.transpose(1, 2).unflatten(2, grid)
+    similarity = out.similarity.unflatten(1, grid)
+    similarity = similarity * _nearest(confidence, grid) * warped[:, 2]
+    return torch.cat([warped[:, :2], similarity[:, None].to(warped.dtype)], dim=1)
+
+
+def _projected(projection: nn.Linear, image: Embedding) -> Tensor:
+    """Return what is matched, [B, N, C] or, with an anchor, [B, N, C + A]."""
+    projected = projection(image.x)
+    if image.anchor is None:
+        return projected
+    # Of fresh weights the projected part is then the smaller one.
+    return torch.cat([projected / projected.shape[2] ** 0.5, image.anchor], dim=2)
 
 
 class _ReflectionPad(nn.Module):

@@ -1,4 +1,4 @@
-"""The embedded prior: clusters of pretrained features, joint over target and reference.
+"""The embedded prior: clusters of pretrained features, joint over target and references.
 
 Dimensions: N target and M reference positions, C channels, K clusters, h rows and w columns of the
 feature grid.
@@ -27,15 +27,15 @@ _MIN_SHARE = 0.05
 
 
 class ClusterPrior:
-    """Cluster both images' features into K classes, and keep apart what the reference lacks.
+    """Cluster all images' features into K classes, and keep apart what the references lack.
 
-    k-means on the unit features of both images gives cluster centres u_c. With the cosines
+    k-means on the unit features of all images gives cluster centres u_c. With the cosines
     s_ic = x_i . u_c, averaged over 3 x 3 positions,
 
         C(i) = argmax_c s_ic,    S_cl(i) = max_c softmax_c(s_ic / 0.05).
 
-    A cluster of which the reference holds only stray positions is absent: its target positions go
-    to their best cluster that is present. Target positions for which the reference has no match
+    A cluster of which the references hold only stray positions is absent: its target positions go
+    to their best cluster that is present. Target positions for which no reference has a match
     (`unrelated_mask`) get class K, which no reference position has.
 
     Args:
@@ -58,31 +58,31 @@ class ClusterPrior:
         self.seed = seed
 
     def __call__(self, images: Sequence[WorkingImage]) -> ClassMaps:
-        """Return the class maps of a target and its reference.
+        """Return the class maps of a target and its references.
 
         Raises:
-            ValueError: not exactly two images, or fewer positions in them than clusters.
+            ValueError: fewer than two images, or fewer positions in them than clusters.
         """
-        if len(images) != 2:
+        if len(images) < 2:
             raise ValueError(f"images: expected a target and a reference, got {len(images)}")
         features = joint_features(images, SEMANTIC_LEVELS, own_statistics=True)
         positions = sum(map(len, features))
         if self.num_segments > positions:
             raise ValueError(
-                f"num_segments: expected at most {positions}, the positions of both photos, "
+                f"num_segments: expected at most {positions}, the positions of all photos, "
                 f"got {self.num_segments}"
             )
         centres = self._centres(torch.cat(features))
-        target, reference = (
+        target, *references = (
             _smooth((x @ centres.T).T.unflatten(1, image.grid))
             for x, image in zip(features, images, strict=True)
         )
-        present = _present(target, reference)
+        present = _present(target, references)
         related_scores = target.masked_fill(~present[:, None, None], -torch.inf)
         labels = related_scores.argmax(0).masked_fill(unrelated_mask(*images), len(centres))
         return class_maps(
-            [labels, reference.argmax(0)],
-            [_confidence(related_scores), _confidence(reference)],
+            [labels, *(scores.argmax(0) for scores in references)],
+            [_confidence(related_scores), *map(_confidence, references)],
             len(centres) + 1,
         )
 
@@ -98,14 +98,16 @@ def _smooth(scores: Tensor) -> Tensor:
     return F.avg_pool2d(scores, 3, stride=1, padding=1, count_include_pad=False)
 
 
-def _present(target: WorkingImage, reference: WorkingImage) -> Tensor:
-    """Tell which clusters the reference has, from scores [K, h, w] of each image -> [K] bool."""
-    in_target, in_reference = (
-        scores.argmax(0).flatten().bincount(minlength=len(scores)) for scores in (target, reference)
+def _present(target: Tensor, references: Sequence[Tensor]) -> Tensor:
+    """Tell which clusters the references have, from scores [K, h, w] of each image -> [K] bool."""
+    in_target, *in_each = (
+        scores.argmax(0).flatten().bincount(minlength=len(scores))
+        for scores in (target, *references)
     )
+    in_references = torch.stack(in_each).sum(0)
     needed = (_MIN_SHARE * in_target).clamp(min=_MIN_POSITIONS)
     # A tiny reference may hold no cluster of that size; then its largest is present.
-    return in_reference >= needed.clamp(max=int(in_reference.max()))
+    return in_references >= needed.clamp(max=int(in_references.max()))
 
 
 def _confidence(scores: Tensor) -> Tensor:

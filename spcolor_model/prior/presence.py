@@ -1,4 +1,4 @@
-"""Which regions of the target have nothing like them in the reference.
+"""Which regions of the target have nothing like them in the references.
 
 Dimensions: N target and M reference positions, C channels, h rows and w columns of the grid.
 """
@@ -23,10 +23,10 @@ _SMOOTHING = 64.0
 _EDGE = 6.0
 
 
-def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
-    """Mark the target positions whose best match in the reference is poor for this pair.
+def unrelated_mask(target: WorkingImage, *references: WorkingImage) -> Tensor:
+    """Mark the target positions whose best match in any reference is poor for these photos.
 
-    With the unit semantic features x of the target and y of the reference,
+    With the unit semantic features x of the target and y of all references,
 
         r_i = max_j x_i . y_j    (smoothed inside the target's edges),
         unrelated_i = r_i < 0.6 quantile(r, 0.8).
@@ -36,7 +36,7 @@ def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
 
     Args:
         target: the gray photo.
-        reference: likewise.
+        references: likewise.
 
     Returns:
         [h, w] bool.
@@ -45,7 +45,8 @@ def unrelated_mask(target: WorkingImage, reference: WorkingImage) -> Tensor:
         >>> unrelated_mask(image, image).any()
         tensor(False)
     """
-    query, key = (x[None] for x in joint_features([target, reference], PRESENCE_LEVELS))
+    query, *keys = joint_features([target, *references], PRESENCE_LEVELS)
+    query, key = query[None], torch.cat(keys)[None]
     one_class = [torch.zeros(x.shape[:2], dtype=torch.int64) for x in (query, key)]
     best = segment_max_similarity(query, key, *one_class, num_segments=1).similarity
     best = best.reshape(target.grid)

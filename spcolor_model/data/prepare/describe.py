@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -47,10 +46,16 @@ class Description(NamedTuple):
     histograms: np.ndarray
 
 
+class Look(NamedTuple):
+    """What a photo looks like, without what finds its duplicates; see `Description`."""
+
+    whole: np.ndarray
+    cells: np.ndarray
+    histograms: np.ndarray
+
+
 def describe(rgb: np.ndarray, features: BackboneName) -> Description:
     """Describe a photo.
-
-    The photo is stretched to a square, so that the cells cover all of it.
 
     Args:
         rgb: [H, W, 3] uint8.
@@ -65,21 +70,32 @@ def describe(rgb: np.ndarray, features: BackboneName) -> Description:
 
     Source: paper section IV, after He et al. 2018, where the network is VGG-19.
     """
-    photo = Image.fromarray(rgb)
-    square = np.array(photo.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+    # Of the extra "prepare"; whoever only looks does without.
+    import imagehash
+
+    bits = np.packbits(imagehash.phash(Image.fromarray(rgb)).hash)
+    return Description(int.from_bytes(bits.tobytes(), "big"), *look(rgb, features))
+
+
+def look(rgb: np.ndarray, features: BackboneName = BackboneName.efficientnet_lite0) -> Look:
+    """Describe how a photo looks.
+
+    The photo is stretched to a square, so that the cells cover all of it.
+
+    Args, errors: as `describe`.
+
+    Example:
+        >>> look(photo).whole.shape
+        (320,)
+    """
+    square = np.array(Image.fromarray(rgb).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
     luminance = torch.from_numpy(rgb_to_lab(square)[0]) / 100
     with torch.inference_mode():
         maps = load_network(features)(luminance.expand(1, 3, -1, -1))[-1]
         found = F.adaptive_avg_pool2d(maps, CELLS)[0].flatten(1).T
         whole = F.normalize(found.mean(dim=0), dim=0)
         cells = F.normalize(found @ _projection(found.shape[1]), dim=1)
-    bits = np.packbits(imagehash.phash(photo).hash)
-    return Description(
-        int.from_bytes(bits.tobytes(), "big"),
-        whole.half().numpy(),
-        cells.half().numpy(),
-        _histograms(luminance.numpy()),
-    )
+    return Look(whole.half().numpy(), cells.half().numpy(), _histograms(luminance.numpy()))
 
 
 @cache

@@ -14,9 +14,8 @@ import numpy as np
 from .collection import Collection
 from .groups import is_duplicate
 from .neighbours import Neighbours, in_blocks
-from .parts import Parts
+from .parts import HISTOGRAM_WEIGHT, Parts
 
-_HISTOGRAM_WEIGHT = 0.25
 # Targets of one thread at a time: the maps of the arrays live as long.
 _BLOCK = 32
 
@@ -92,7 +91,7 @@ def retrieve(
         parts, found = Parts(photos), []
         for target, near in search(targets):
             cosines, correlations = parts.compare(target, near)
-            scores = cosines + _HISTOGRAM_WEIGHT * correlations
+            scores = cosines + HISTOGRAM_WEIGHT * correlations
             best = np.lexsort((near, -scores))[:references]
             found.append(References(target, near[best], scores[best]))
         return sorted(found, key=attrgetter("target"))

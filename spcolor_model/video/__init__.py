@@ -1,0 +1,1 @@
+"""`spcolor video`: colour a film, frame after frame, with one reference or many."""
