@@ -15,6 +15,7 @@ def serve(
     megapixels: Annotated[float, typer.Option(help="Most of a photo.")] = 60,
     megabytes: Annotated[float, typer.Option(help="Most of a file.")] = 100,
     files: Annotated[int, typer.Option(help="Most of a batch.")] = 50,
+    minutes: Annotated[float, typer.Option(help="Most of a film.")] = 15,
     hours: Annotated[float, typer.Option(help="Files of an idle visitor are kept so long.")] = 12,
 ) -> None:
     """Colour photos in a browser.
@@ -30,7 +31,13 @@ def serve(
             f'{error}; `pip install ".[model,web]"` in the checkout installs it'
         ) from None
     try:
-        limits = Limits(megapixels=megapixels, megabytes=megabytes, files=files, hours=hours)
+        limits = Limits(
+            megapixels=megapixels,
+            megabytes=megabytes,
+            files=files,
+            minutes=minutes,
+            hours=hours,
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"http://{host}:{port} (Ctrl+C ends it)")

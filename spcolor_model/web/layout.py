@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from . import many_photos, one_photo
+from . import film, many_photos, one_photo
 from .examples import Example
 from .limits import Limits
 from .storage import Storage
@@ -50,4 +50,6 @@ def build(storage: Storage, limits: Limits, examples: list[Example]) -> gr.Block
             one_photo.build(one_photo.OnePhoto(storage, limits, examples))
         with gr.Tab("Many photos"):
             many_photos.build(many_photos.ManyPhotos(storage, limits))
+        with gr.Tab("Film"):
+            film.build(film.Film(storage, limits))
     return page.queue(api_open=False, max_size=limits.waiting, default_concurrency_limit=_THREADS)

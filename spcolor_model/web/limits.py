@@ -37,6 +37,7 @@ class Limits:
         megapixels: of a photo.
         megabytes: of one file.
         files: of one batch.
+        minutes: of a film.
         kept_megabytes: of all files of one visitor.
         waiting: jobs of all visitors in the queue.
         hours: that the files of an idle visitor are kept.
@@ -52,6 +53,7 @@ class Limits:
     megapixels: float = 60
     megabytes: float = 100
     files: int = 50
+    minutes: float = 15
     kept_megabytes: float = 2000
     waiting: int = 100
     hours: float = 12

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..images import EXTENSIONS
+from .films import SUFFIXES, check_film
 from .gate import API
 from .limits import Limits, RefusedError, check_image, check_name, check_readable
 from .storage import Storage
@@ -97,7 +99,7 @@ def _bounded(request: Request, most: int):
 
 async def _take(file: UploadFile, token: str, storage: Storage, limits: Limits) -> str:
     """Check one file and move it into the visitor's folder."""
-    name = check_name(file.filename or "")
+    name = check_name(file.filename or "", EXTENSIONS | SUFFIXES)
     if file.size > limits.bytes:
         raise RefusedError(
             f"{name}: expected at most {limits.megabytes:g} MB, got {file.size / 1e6:.0f} MB"
@@ -111,13 +113,18 @@ async def _take(file: UploadFile, token: str, storage: Storage, limits: Limits) 
 
 
 def _keep(file: UploadFile, name: str, token: str, storage: Storage, limits: Limits) -> str:
-    check_image(file.file, name, limits)
+    is_film = PurePath(name).suffix.lower() in SUFFIXES
+    if not is_film:
+        check_image(file.file, name, limits)
     path = storage.new_folder(token) / name
     try:
         with path.open("xb") as kept:
             while part := file.file.read(_PART):
                 kept.write(part)
-        check_readable(path, name)
+        if is_film:
+            check_film(path, name, limits)
+        else:
+            check_readable(path, name)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

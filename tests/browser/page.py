@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -197,6 +198,36 @@ def test_a_batch(visit, pairs, tmp_path):
         assert packed.namelist() == [f"photo {index}_coloured.png" for index in range(3)]
         for index, inside in enumerate(packed.namelist()):
             assert Image.open(packed.open(inside)).size == (200 + index, 140)
+
+
+def test_a_film(visit, pairs, tmp_path):
+    visitor = visit()
+    visitor.page.get_by_role("tab", name="Film").click()
+    gray = Image.open(pairs[0][0]).convert("L").resize((240, 160))
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 224, 160, "yuv420p"
+        for index in range(8):
+            moved = np.asarray(gray.crop((index, 0, index + 224, 160)).convert("RGB"))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved)))
+        container.mux(stream.encode())
+    playlist = tmp_path / "playlist.mp4"
+    playlist.write_text("#EXTM3U\nfile:///etc/passwd\n")
+    visitor.upload("film", playlist)
+    visitor.page.get_by_text("playlist.mp4: expected a film").first.wait_for()
+    visitor.upload("film", tmp_path / "film.mp4")
+    visitor.upload("film_references", pairs[0][1])
+    visitor.page.locator("#film_references").get_by_text("KB").wait_for()
+    visitor.page.locator("#film").get_by_text("KB").wait_for()
+    visitor.page.locator("#colour_film").click()
+    visitor.page.locator("#film_remarks").get_by_text("scene 1 of 1 takes").wait_for()
+    shoot(visitor, "12_film")
+    name, saved = visitor.save("save_film")
+    assert name == "film_coloured.mp4"
+    with av.open(str(saved)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 8
+    assert np.ptp(frames[-1].astype(int), axis=-1).max() > 60
 
 
 def test_on_a_phone(visit, pairs):
